@@ -142,5 +142,5 @@ type Config struct {
 	Backend        Backend
 	Limits         Limits
 	ConnectTimeout time.Duration
-	KeepHandshake  bool                                               // more than one namespace exists: the handshake stays for later CONNECTs
+	KeepHandshake  bool // more than one namespace exists: the handshake stays for later CONNECTs
 }
