@@ -62,7 +62,9 @@ type ConnectError struct {
 type Socket interface {
 	// Event takes an event in the order of arrival, on the goroutine that reads the session; it may block as back pressure only.
 	Event(e Event)
-	// Closed is called once, after the last Event: the client's packet DISCONNECT, Link.Disconnect, or the session's end.
+	// Closed is called once, after the last Event: the client's packet DISCONNECT, Link.Disconnect, or the session's end. It runs on the
+	// session's goroutine or on one of its own, never from within a method of Link. unsent are the tags of the whole
+	// session, those of other namespaces among them; nil where the session goes on.
 	Closed(reason engineio.Reason, unsent []uint64)
 }
 
@@ -79,6 +81,9 @@ type Event struct {
 	ID     uint64 // of the ack that is asked for
 	HasAck bool
 	Size   int // bytes that it holds, for bounds
+
+	// TooDeep: a good packet whose arguments nest deeper than Limits.Depth. It has no Args; the sender is owed an error.
+	TooDeep bool
 }
 
 // Args are the arguments of an event or an ack: JSON texts in which {"_placeholder":true,"num":N} stands for Attachments[N].
@@ -115,27 +120,6 @@ type Encoded struct {
 	JSON        []byte
 	Attachments [][]byte
 }
-
-// Encode makes JSON of args by encoding/json, HTML characters as they are. A []byte (or a slice type of bytes without a marshaler
-// of its own) anywhere within becomes an attachment. No argument gives no text.
-func Encode(args ...any) (Encoded, error) { panic("todo") }
-
-// Decode decodes argument i into v, a pointer, as encoding/json does; an attachment goes into a []byte, or into an any as a []byte.
-// An absent argument leaves v as it is.
-func (a Args) Decode(i int, v any) error { panic("todo") }
-
-// EventPacket makes the packet of an event for a namespace. name is any text. offset, where it is not empty, is appended as the last argument. id
-// asks for an ack where it is not nil.
-func EventPacket(namespace, name string, args Encoded, id *uint64, offset string) *engineio.Packet {
-	panic("todo")
-}
-
-// AckPacket makes the packet of an ack.
-func AckPacket(namespace string, id uint64, args Encoded) *engineio.Packet { panic("todo") }
-
-// Accept makes the handler of a session of Engine.IO 4. connectTimeout closes a session in which no namespace was joined by then.
-// Each CONNECT's Authorize runs on a goroutine of its own.
-func Accept(s *engineio.Session, hs *Handshake, cfg *Config) engineio.Handler { panic("todo") }
 
 // Config is shared by the connections of a server.
 type Config struct {

@@ -1,0 +1,452 @@
+package socketio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/parleychat/chat/internal/engineio"
+)
+
+// Accept makes the handler of a session of Engine.IO 4. connectTimeout closes a session in which no namespace was joined by then.
+// Each CONNECT's Authorize runs on a goroutine of its own.
+func Accept(s *engineio.Session, hs *Handshake, cfg *Config) engineio.Handler {
+	c := &conn{s: s, cfg: cfg, hs: hs}
+	c.mu.Lock()
+	c.armLocked()
+	c.mu.Unlock()
+	return c
+}
+
+// Bounds that are nobody's business to set.
+const (
+	maxNamespace  = 1 << 10 // bytes of a namespace's name
+	maxConnecting = 100     // CONNECTs under way in one session
+)
+
+// A conn is one session's namespaces. There may be very many and nearly all have one, so that is part of the struct.
+//
+// Its lock is the innermost: the hub calls a Link under locks of its own, and a conn calls the hub under none.
+type conn struct {
+	s   *engineio.Session
+	cfg *Config
+
+	jobs sync.WaitGroup // goroutines; counted up under mu, while not closed
+
+	mu     sync.Mutex       // guards what follows, and every link's fields
+	hs     *Handshake       // nil: let go
+	timer  *time.Timer      // runs while no namespace is joined
+	more   map[string]*link // those after the first, while they live
+	first  link             // used once; a namespace joined again gets a link of its own, since the hub may hold the old one
+	live   int32            // links entering or joined
+	asking int32            // links authorizing
+	closed bool
+
+	in *incoming // a packet whose attachments are not all there; the reading goroutine's own
+}
+
+// incoming is a packet that waits for attachments.
+type incoming struct {
+	header      header // its slices are not valid any more
+	body        body
+	link        *link // nil: to be dropped
+	size        int
+	due         int
+	attachments [][]byte
+}
+
+var errUnexpected = errors.New("unexpected frame")
+
+// Text takes a packet.
+func (c *conn) Text(data []byte) error {
+	if c.in != nil {
+		return errUnexpected
+	}
+	h, err := readHeader(data, c.cfg.Limits.Attachments)
+	if err != nil {
+		return err
+	}
+	switch h.typ {
+	case typeConnect:
+		return c.connect(&h)
+	case typeDisconnect:
+		c.leave(h.namespace)
+		return nil
+	}
+	b, err := readBody(&h, c.cfg.Limits.Depth)
+	if err != nil {
+		return err
+	}
+	in := incoming{header: h, body: b, link: c.joined(h.namespace), due: h.attachments, size: len(data)}
+	if in.due == 0 {
+		c.deliver(&in)
+		return nil
+	}
+	in.header.namespace, in.header.data = nil, nil
+	c.in = &in
+	return nil
+}
+
+// Binary takes an attachment of the packet before.
+func (c *conn) Binary(data []byte) error {
+	in := c.in
+	if in == nil {
+		return errUnexpected
+	}
+	if in.size += len(data); in.size > c.cfg.Limits.Payload {
+		c.in = nil
+		c.s.Close(engineio.ReasonTooLarge)
+		return nil
+	}
+	if in.link != nil && !in.body.tooDeep {
+		in.attachments = append(in.attachments, append([]byte{}, data...))
+	}
+	if in.due--; in.due == 0 {
+		c.in = nil
+		c.deliver(in)
+	}
+	return nil
+}
+
+// deliver hands a whole packet to the hub.
+func (c *conn) deliver(in *incoming) {
+	switch h := &in.header; {
+	case in.link == nil:
+		c.cfg.Backend.Dropped("packet to a namespace not joined")
+	case h.idTooBig:
+		c.cfg.Backend.Dropped("ack id too big")
+	case h.typ == typeAck && in.body.tooDeep:
+		c.cfg.Backend.Dropped("ack nested too deep")
+	case h.typ == typeAck:
+		in.link.answer(h.id, Args{Values: in.body.values, Attachments: in.attachments})
+	case reserved(in.body.name):
+		c.cfg.Backend.Dropped("reserved event name")
+	default:
+		in.link.event(in.event())
+	}
+}
+
+func (in *incoming) event() Event {
+	const sliceHeader = 24
+	return Event{
+		Name:    in.body.name,
+		Args:    Args{Values: in.body.values, Attachments: in.attachments},
+		ID:      in.header.id,
+		HasAck:  in.header.hasID,
+		Size:    in.size + sliceHeader*(len(in.body.values)+len(in.attachments)),
+		TooDeep: in.body.tooDeep,
+	}
+}
+
+// findLocked gives the link to a namespace that is being joined or is joined.
+func (c *conn) findLocked(namespace []byte) *link {
+	if c.first.state != unused && c.first.state != gone && c.first.namespace == string(namespace) {
+		return &c.first
+	}
+	return c.more[string(namespace)]
+}
+
+// joined gives the link of a joined namespace, or nil. A client may answer the CONNECT packet before Enter has returned; that is waited for.
+func (c *conn) joined(namespace []byte) *link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.findLocked(namespace)
+	if l != nil && l.state == entering {
+		done := l.joining.done
+		c.mu.Unlock()
+		<-done
+		c.mu.Lock()
+	}
+	if l == nil || l.state != joined {
+		return nil
+	}
+	return l
+}
+
+// connect takes a CONNECT.
+func (c *conn) connect(h *header) error {
+	auth, err := readAuth(h.data, c.cfg.Limits.Depth)
+	switch {
+	case errors.Is(err, errTooDeep) && len(h.namespace) <= maxNamespace:
+		c.refuse(string(h.namespace), &ConnectError{Message: err.Error(), Data: map[string]string{"code": "INVALID_PAYLOAD", "message": err.Error()}})
+		return nil
+	case err != nil && !errors.Is(err, errTooDeep):
+		return err
+	case len(h.namespace) > maxNamespace:
+		c.cfg.Backend.Dropped("namespace too long")
+		return nil
+	}
+	namespace := "/"
+	if len(h.namespace) > 1 {
+		namespace = string(h.namespace)
+	}
+	if !c.cfg.Backend.Known(namespace) {
+		c.refuse(namespace, &ConnectError{Message: "Invalid namespace"})
+		return nil
+	}
+	c.ask(h.namespace, &ConnectRequest{Namespace: namespace, Auth: auth.rest, PID: auth.pid, Offset: auth.offset, Protocol: 5})
+	return nil
+}
+
+// ask starts the goroutine that authorizes.
+func (c *conn) ask(key []byte, req *ConnectRequest) {
+	c.mu.Lock()
+	switch {
+	case c.closed:
+		c.mu.Unlock()
+		return
+	case c.findLocked(key) != nil:
+		c.mu.Unlock()
+		c.cfg.Backend.Dropped("CONNECT to a namespace joined already")
+		return
+	case c.hs == nil:
+		c.mu.Unlock()
+		c.refuse(req.Namespace, &ConnectError{Message: "a new connection is needed"})
+		return
+	case c.asking >= maxConnecting:
+		c.mu.Unlock()
+		c.refuse(req.Namespace, &ConnectError{Message: "too many namespaces at once"})
+		return
+	}
+	l := c.addLocked(req.Namespace)
+	ctx := context.Background()
+	if c.hs.Request != nil {
+		ctx = context.WithoutCancel(c.hs.Request.Context())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	l.joining = &joining{cancel: cancel, done: make(chan struct{})}
+	req.Handshake = c.hs
+	c.asking++
+	c.jobs.Add(1)
+	c.mu.Unlock()
+	go c.join(ctx, l, req)
+}
+
+func (c *conn) addLocked(namespace string) *link {
+	l := &c.first
+	if l.state != unused {
+		l = new(link)
+		if c.more == nil {
+			c.more = make(map[string]*link)
+		}
+		c.more[namespace] = l
+	}
+	l.c, l.namespace, l.state = c, namespace, authorizing
+	return l
+}
+
+// dropLocked forgets a link, live or not.
+func (c *conn) dropLocked(l *link) {
+	switch l.state {
+	case joined, entering:
+		c.live--
+	case authorizing:
+		c.asking--
+		l.joining.cancel()
+	}
+	if l.state = gone; c.more[l.namespace] == l {
+		if delete(c.more, l.namespace); len(c.more) == 0 {
+			c.more = nil
+		}
+	}
+	l.calls = nil
+	c.armLocked()
+}
+
+// join authorizes and enters.
+func (c *conn) join(ctx context.Context, l *link, req *ConnectRequest) {
+	defer c.jobs.Done()
+	defer close(l.joining.done)
+	defer l.joining.cancel()
+	ticket, refused := c.cfg.Backend.Authorize(ctx, req)
+	c.mu.Lock()
+	if l.state != authorizing { // the client left, or the session is over
+		c.mu.Unlock()
+		if refused == nil {
+			ticket.Void()
+		}
+		return
+	}
+	if refused != nil {
+		c.dropLocked(l)
+		c.mu.Unlock()
+		c.refuse(req.Namespace, refused)
+		return
+	}
+	l.state = entering
+	c.asking--
+	c.live++
+	c.disarmLocked()
+	c.mu.Unlock()
+	c.entered(l, c.cfg.Backend.Enter(ticket, l))
+}
+
+// entered makes l a joined link, unless the hub has disconnected it meanwhile.
+func (c *conn) entered(l *link, sock Socket) {
+	c.mu.Lock()
+	if sock == nil || l.state != entering {
+		if l.state == entering {
+			c.dropLocked(l)
+		}
+		c.mu.Unlock()
+		if sock != nil {
+			sock.Closed(ReasonServerDisconnect, nil)
+		}
+		return
+	}
+	l.socket, l.state, l.joining = sock, joined, nil
+	if !c.cfg.KeepHandshake {
+		c.hs = nil
+	}
+	c.mu.Unlock()
+}
+
+// leave takes a DISCONNECT.
+func (c *conn) leave(namespace []byte) {
+	l := c.joined(namespace)
+	c.mu.Lock()
+	if l == nil {
+		l = c.findLocked(namespace) // may be authorizing still
+	}
+	if l == nil || l.state != joined && l.state != authorizing {
+		c.mu.Unlock()
+		c.cfg.Backend.Dropped("packet to a namespace not joined")
+		return
+	}
+	sock := l.socket
+	c.dropLocked(l)
+	c.mu.Unlock()
+	if sock != nil {
+		sock.Closed(ReasonClientDisconnect, nil)
+	}
+}
+
+func (c *conn) refuse(namespace string, e *ConnectError) {
+	answer := struct {
+		Message string `json:"message"`
+		Data    any    `json:"data,omitempty"`
+	}{e.Message, e.Data}
+	enc, err := Encode(answer)
+	if err != nil || len(enc.Attachments) > 0 { // a CONNECT_ERROR has no binary
+		answer.Data = nil
+		enc, _ = Encode(answer)
+	}
+	c.s.Send(controlPacket(typeConnectError, namespace, enc.JSON))
+}
+
+// Closed ends all namespaces; it waits for what is being authorized, whose context has ended.
+func (c *conn) Closed(reason engineio.Reason, unsent []uint64) {
+	c.in = nil
+	c.mu.Lock()
+	c.closed = true
+	c.disarmLocked()
+	c.hs = nil
+	c.mu.Unlock()
+	c.closeAll(reason, unsent)
+	c.jobs.Wait()
+	c.closeAll(reason, unsent) // those that had been entering
+}
+
+func (c *conn) closeAll(reason engineio.Reason, unsent []uint64) {
+	var sockets []Socket
+	c.mu.Lock()
+	for _, l := range c.linksLocked() {
+		switch l.state {
+		case joined:
+			sockets = append(sockets, l.socket)
+			c.dropLocked(l)
+		case authorizing:
+			c.dropLocked(l)
+		}
+	}
+	c.mu.Unlock()
+	for _, s := range sockets {
+		s.Closed(reason, unsent)
+	}
+}
+
+func (c *conn) linksLocked() []*link {
+	links := []*link{&c.first}
+	for _, l := range c.more {
+		links = append(links, l)
+	}
+	return links
+}
+
+// armLocked starts the connect timeout where nothing is joined.
+func (c *conn) armLocked() {
+	if c.timer == nil && c.live == 0 && !c.closed && c.cfg.ConnectTimeout > 0 {
+		c.timer = time.AfterFunc(c.cfg.ConnectTimeout, c.timeout)
+	}
+}
+
+func (c *conn) disarmLocked() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+func (c *conn) timeout() {
+	c.mu.Lock()
+	idle := c.live == 0 && c.timer != nil
+	c.mu.Unlock()
+	if idle {
+		c.s.Close(engineio.ReasonForced)
+	}
+}
+
+var errTooDeep = errors.New("the auth object is nested too deep")
+
+type auth struct {
+	rest        json.RawMessage
+	pid, offset string
+}
+
+// readAuth takes pid and offset out of a CONNECT's object.
+func readAuth(data []byte, depth int) (auth, error) {
+	if len(data) == 0 {
+		return auth{}, nil
+	}
+	info, err := scan(data)
+	if err != nil {
+		return auth{}, err
+	}
+	if info.depth > depth {
+		return auth{}, errTooDeep
+	}
+	var a auth
+	a.rest = append(make([]byte, 0, len(data)), '{')
+	for i := space(data, 1); data[i] == '"'; {
+		key := data[i:stringEnd(data, i)]
+		value := space(data, space(data, i+len(key))+1)
+		end := skip(data, value)
+		text := data[value:end]
+		switch name := unquote(key); {
+		case name == "pid":
+			a.pid = plainString(text)
+		case name == "offset":
+			a.offset = plainString(text)
+		default:
+			if len(a.rest) > 1 {
+				a.rest = append(a.rest, ',')
+			}
+			a.rest = append(a.rest, data[i:end]...)
+		}
+		if i = space(data, end); data[i] == ',' {
+			i = space(data, i+1)
+		}
+	}
+	a.rest = append(a.rest, '}')
+	return a, nil
+}
+
+// plainString gives a string's text, and nothing for another value.
+func plainString(text []byte) string {
+	if text[0] != '"' {
+		return ""
+	}
+	return unquote(text)
+}
