@@ -1,0 +1,317 @@
+package chat
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// accept takes in a transport's session; who it is comes with its CONNECT.
+func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, error) {
+	if h.draining.Load() {
+		return nil, refusalDraining
+	}
+	hs := &socketio.Handshake{Transport: s.Transport(), Request: trimRequest(r)}
+	if s.Version() != 3 {
+		return socketio.Accept(s, hs, &h.sockets), nil
+	}
+	if h.legacyClients.Add(1) > int64(h.set.limits.LegacyClients) {
+		h.legacyClients.Add(-1)
+		return nil, &engineio.Refusal{Status: http.StatusServiceUnavailable, Code: 3, Message: "Too many legacy clients"}
+	}
+	handler, err := h.legacy.Accept(s, hs)
+	if err != nil {
+		h.legacyClients.Add(-1)
+		return nil, err
+	}
+	return &legacyHandler{Handler: handler, hub: h}, nil
+}
+
+var refusalDraining = &engineio.Refusal{
+	Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}, Code: 3, Message: "Server is shutting down",
+}
+
+// legacyHandler counts the legacy sessions.
+type legacyHandler struct {
+	engineio.Handler
+	hub *core
+}
+
+func (l *legacyHandler) Closed(reason engineio.Reason, unsent []uint64) {
+	l.Handler.Closed(reason, unsent)
+	l.hub.legacyClients.Add(-1)
+}
+
+// trimRequest is what auth may look at, without the body and all else that would stay in memory as long as the connection.
+func trimRequest(r *http.Request) *http.Request {
+	t := &http.Request{
+		Method: r.Method, URL: r.URL, Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
+		Header: r.Header, Host: r.Host, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
+	}
+	return t.WithContext(context.WithoutCancel(r.Context()))
+}
+
+// Known implements socketio.Backend.
+func (h *core) Known(namespace string) bool { return h.spaces[namespace] != nil }
+
+// Dropped implements socketio.Backend.
+func (h *core) Dropped(what string) {
+	h.dropped.Add(1)
+	h.log().Debug("chat: packet dropped", "what", what)
+}
+
+// ticket is what was found out about a client before it is taken in.
+type ticket struct {
+	space   *space
+	user    User
+	values  context.Context
+	proto   int
+	address string // counted in space.perAddr; empty where that is not limited
+	pid     string // of the session that may be recovered
+	offset  string
+	lost    *lostSession
+	allowed []string // rooms of the session that the policy still lets it have
+}
+
+// Void implements socketio.Ticket.
+func (t *ticket) Void() {
+	if t.address == "" {
+		return
+	}
+	t.space.mu.Lock()
+	t.space.leaveAddressLocked(t.address)
+	t.space.mu.Unlock()
+}
+
+// Authorize implements socketio.Backend.
+func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (socketio.Ticket, *socketio.ConnectError) {
+	sp := h.spaces[req.Namespace]
+	t := &ticket{space: sp, values: req.Handshake.Request.Context(), proto: req.Protocol, pid: req.PID, offset: req.Offset}
+	ctx = &handlerContext{Context: ctx, values: t.values}
+	if h.draining.Load() {
+		return nil, refuse(Errorf(Unavailable, "the server is shutting down"))
+	}
+	if err := sp.authenticate(ctx, req, t); err != nil {
+		return nil, h.refuseLogged(err, req)
+	}
+	if t.pid != "" && sp.recovery.window > 0 && req.Protocol >= 5 {
+		sp.findLost(ctx, t)
+	}
+	if err := sp.admitLocked(t, hostOf(req.Handshake.Request.RemoteAddr)); err != nil {
+		return nil, refuse(err)
+	}
+	return t, nil
+}
+
+// authenticate finds out who the client is. An anonymous user has no ID yet.
+func (sp *space) authenticate(ctx context.Context, req *socketio.ConnectRequest, t *ticket) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			sp.hub.log().Error("chat: panic", "in", "auth", "panic", p)
+			err = Errorf(Internal, "internal error")
+		}
+	}()
+	if sp.set.auth != nil {
+		if t.user, err = sp.set.auth(ctx, newHandshake(req)); err != nil {
+			return err
+		}
+	}
+	if t.user.ID == "" && sp.set.anonymous {
+		t.user.ID = deviceUser(req.Auth)
+	}
+	return nil
+}
+
+func refuse(e *Error) *socketio.ConnectError {
+	return &socketio.ConnectError{Message: e.Message, Data: e}
+}
+
+func (h *core) refuseLogged(err error, req *socketio.ConnectRequest) *socketio.ConnectError {
+	e, ok := visible(err)
+	if !ok {
+		h.log().Error("chat: auth failed", "error", err, "namespace", req.Namespace, "remote", req.Handshake.Request.RemoteAddr)
+	}
+	return refuse(e)
+}
+
+// findLost looks for the session that a client wants back. Where its old connection still counts as alive, that one is cut first, and its end waited
+// for: only then is it known what was not written to it.
+func (sp *space) findLost(ctx context.Context, t *ticket) {
+	sp.mu.Lock()
+	var old *Client
+	if sp.recovery.findLocked(t.pid) == nil {
+		old = sp.byPidLocked(t.pid)
+	}
+	sp.mu.Unlock()
+	if old != nil && sp.sameUser(old.user, t.user) {
+		old.sess.Abort(engineio.ReasonTransportClose)
+		select {
+		case <-old.Context().Done():
+		case <-ctx.Done():
+			return
+		}
+	}
+	sp.mu.Lock()
+	lost := sp.recovery.findLocked(t.pid)
+	sp.mu.Unlock()
+	if lost == nil || !sp.sameUser(lost.user, t.user) {
+		return
+	}
+	t.lost = lost
+	for _, m := range lost.rooms {
+		if sp.mayHaveBack(ctx, lost.client, m.room.name) {
+			t.allowed = append(t.allowed, m.room.name)
+		}
+	}
+}
+
+// byPidLocked finds a live client by its pid. It looks at all of them: this is for a client that comes back before its old connection was found dead.
+func (sp *space) byPidLocked(pid string) *Client {
+	for _, c := range sp.clients {
+		if c.pid == pid {
+			return c
+		}
+	}
+	return nil
+}
+
+// sameUser: an anonymous user is whoever knows the pid.
+func (sp *space) sameUser(old, now User) bool {
+	return old.ID == now.ID || now.ID == "" && isAnonymous(old.ID)
+}
+
+func isAnonymous(id string) bool {
+	return len(id) > len(anonymousPrefix) && id[:len(anonymousPrefix)] == anonymousPrefix
+}
+
+func (sp *space) mayHaveBack(ctx context.Context, c *Client, room string) (ok bool) {
+	join := sp.set.policy.Join
+	if join == nil || slices.Contains(sp.set.rooms, room) {
+		return true
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			c.logPanic("room policy", p)
+			ok = false
+		}
+	}()
+	return join(ctx, c, room) == nil
+}
+
+// admitLocked checks the limits of a user and an address, and counts the address.
+func (sp *space) admitLocked(t *ticket, address string) *Error {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	limits := &sp.hub.set.limits
+	if limits.ClientsPerUser > 0 && t.user.ID != "" {
+		n := 0
+		for c := sp.users[t.user.ID]; c != nil; c = c.nextOfUser {
+			n++
+		}
+		if n >= limits.ClientsPerUser {
+			return &Error{Code: RateLimited, Message: "too many connections of this user", Data: map[string]any{"limit": limits.ClientsPerUser}}
+		}
+	}
+	if limits.ClientsPerAddress > 0 {
+		if sp.perAddr[address] >= limits.ClientsPerAddress {
+			return &Error{Code: RateLimited, Message: "too many connections from this address", Data: map[string]any{"limit": limits.ClientsPerAddress}}
+		}
+		t.address = address
+		sp.perAddr[address]++
+	}
+	return nil
+}
+
+func (sp *space) leaveAddressLocked(address string) {
+	if sp.perAddr[address]--; sp.perAddr[address] == 0 {
+		delete(sp.perAddr, address)
+	}
+}
+
+// Enter implements socketio.Backend.
+func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
+	t := st.(*ticket)
+	sp := t.space
+	c := &Client{
+		space: sp, sess: link.Session(), link: link, user: t.user, protocol: uint8(t.proto), address: t.address,
+		ctx: handlerContext{Context: h.life, values: t.values},
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if sp.closed || h.draining.Load() {
+		if t.address != "" {
+			sp.leaveAddressLocked(t.address)
+		}
+		link.Disconnect(true)
+		return nil
+	}
+	replay := sp.restoreLocked(c, t)
+	if !c.recovered {
+		c.begin()
+	}
+	link.Accepted(c.id, c.pid)
+	sp.clients[c.id] = c
+	c.nextOfUser = sp.users[c.user.ID]
+	sp.users[c.user.ID] = c
+	for _, p := range replay {
+		c.sess.Send(p)
+	}
+	for _, f := range sp.set.onConnect {
+		c.push(job{hook: func() { f(&c.ctx, c) }})
+	}
+	sp.joinFirstLocked(c, t)
+	return c
+}
+
+// begin makes a new session of c.
+func (c *Client) begin() {
+	c.started = c.space.counter
+	if c.space.recovery.window > 0 && c.protocol >= 5 {
+		c.pid = newID()
+	}
+	if c.user.ID == "" {
+		c.user.ID = anonymousPrefix + newID()
+		c.id = c.user.ID[len(anonymousPrefix):] // one text for both
+		return
+	}
+	c.id = newID()
+}
+
+// restoreLocked gives c the session that its ticket found, and returns what it has missed.
+func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
+	lost := t.lost
+	if lost == nil || sp.recovery.lost[t.pid] != lost {
+		return nil
+	}
+	lost.rooms = slices.DeleteFunc(lost.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
+	replay, ok := sp.recovery.replayLocked(lost, t.offset, c)
+	if !ok {
+		return nil
+	}
+	sp.recovery.removeLocked(t.pid, lost)
+	c.id, c.pid, c.recovered, c.started, c.values = lost.id, t.pid, true, lost.started, lost.values
+	if c.user.ID == "" {
+		c.user = lost.user
+	}
+	c.inbox.after = lost.client
+	return replay
+}
+
+// joinFirstLocked subscribes a new client to the rooms of its session and to those that everybody is in.
+func (sp *space) joinFirstLocked(c *Client, t *ticket) {
+	var news []*presence
+	if c.recovered {
+		for _, m := range t.lost.rooms {
+			news = append(news, sp.subscribeLocked(c, m.room.name))
+		}
+	}
+	for _, name := range sp.set.rooms {
+		news = append(news, sp.subscribeLocked(c, name))
+	}
+	for _, p := range news {
+		sp.announceLocked(p)
+	}
+}

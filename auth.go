@@ -1,0 +1,105 @@
+package chat
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// A User is who a client is. One user may have several clients.
+type User struct {
+	ID   string // up to the host; empty: anonymous
+	Name string // shown to others, may be empty
+	Data any    // the host's own
+}
+
+// An AuthFunc says who asks to come in, or why not.
+type AuthFunc func(ctx context.Context, h *Handshake) (User, error)
+
+// A RoomPolicy decides about rooms. Its functions run in the handler of the client's event and may block; an *Error reaches the page as it is. A nil
+// function allows all.
+type RoomPolicy struct {
+	Join  func(ctx context.Context, c *Client, room string) error // join_room, and each room again on a recovery
+	Write func(ctx context.Context, c *Client, room string) error // chat_message and typing
+}
+
+// A Handshake is what a client said when it asked to come in. It is valid until the AuthFunc returns; what it keeps it copies.
+type Handshake struct {
+	Auth       json.RawMessage // the auth object of socket.io-client 3.x and 4.x; nil for older ones, which have only the query
+	Query      url.Values      // of the transport's request, and of the namespace for 1.x and 2.x
+	Header     http.Header
+	RemoteAddr string // host:port of the connection
+	TLS        *tls.ConnectionState
+	Transport  string // "polling" or "websocket", at the time of the handshake
+	Namespace  string
+	Protocol   int // of Socket.IO: 5 for 3.x and 4.x clients; 4 for 1.x and 2.x
+}
+
+// Decode decodes Auth into v. Where there is none it leaves v as it is.
+func (h *Handshake) Decode(v any) error {
+	if h.Auth == nil {
+		return nil
+	}
+	if err := json.Unmarshal(h.Auth, v); err != nil {
+		return Errorf(InvalidPayload, "auth does not have the form that is expected")
+	}
+	return nil
+}
+
+// Cookie returns the value of the request's cookie of that name, or an empty string.
+func (h *Handshake) Cookie(name string) string {
+	c, err := (&http.Request{Header: h.Header}).Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+func newHandshake(req *socketio.ConnectRequest) *Handshake {
+	r := req.Handshake.Request
+	q := r.URL.Query()
+	for k, v := range req.Query {
+		q[k] = v
+	}
+	return &Handshake{
+		Auth: req.Auth, Query: q, Header: r.Header, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
+		Transport: req.Handshake.Transport, Namespace: req.Namespace, Protocol: req.Protocol,
+	}
+}
+
+const anonymousPrefix = "anon:"
+
+// deviceUser is the user of a device that its page vouches for.
+func deviceUser(auth json.RawMessage) string {
+	var a struct {
+		Device string `json:"device"`
+	}
+	if auth == nil || json.Unmarshal(auth, &a) != nil || a.Device == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(a.Device))
+	return anonymousPrefix + base64.RawURLEncoding.EncodeToString(sum[:15])
+}
+
+// newID is an unguessable id of 20 characters.
+func newID() string {
+	var b [15]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// hostOf is an address without its port.
+func hostOf(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	return addr
+}

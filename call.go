@@ -1,0 +1,96 @@
+package chat
+
+import (
+	"context"
+	"sync"
+
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// Call emits an event to a client and waits for its ack, whose first argument is decoded into an R (all of them where R is Args; the zero R where there is
+// none). It ends with ctx, with ErrDisconnected when the client leaves, and after WithHeartbeat's timeout where ctx has no deadline. A handler
+// may call its own client.
+func Call[R any](ctx context.Context, c *Client, event string, args ...any) (R, error) {
+	var r R
+	enc, err := encodeCall(event, args)
+	if err != nil {
+		return r, err
+	}
+	a, err := c.callAck(ctx, event, enc)
+	if err != nil {
+		return r, err
+	}
+	return decodeReply[R](a)
+}
+
+// A Reply is one client's answer to CallAll.
+type Reply[R any] struct {
+	Client string // sid
+	Value  R
+	Err    error // ErrDisconnected, the end of ctx, or that the answer is no R
+}
+
+// CallAll is Call to each client of a target at once. It returns when all have answered or left, or with ctx. The error is about the event or
+// about ctx; that a single client failed is in its Reply.
+func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([]Reply[R], error) {
+	enc, err := encodeCall(event, args)
+	if err != nil {
+		return nil, err
+	}
+	clients := t.clients()
+	replies := make([]Reply[R], len(clients))
+	var wg sync.WaitGroup
+	for i, c := range clients {
+		wg.Go(func() {
+			replies[i].Client = c.id
+			a, err := c.callAck(ctx, event, enc)
+			if err == nil {
+				replies[i].Value, err = decodeReply[R](a)
+			}
+			replies[i].Err = err
+		})
+	}
+	wg.Wait()
+	return replies, ctx.Err()
+}
+
+// Target is the room as a target, for CallAll.
+func (r Room) Target() Target { return r.target() }
+
+func encodeCall(event string, args []any) (socketio.Encoded, error) {
+	if reservedEvent(event) {
+		return socketio.Encoded{}, Errorf(InvalidPayload, "event name %q is reserved by the protocol", event)
+	}
+	return socketio.Encode(args...)
+}
+
+func (c *Client) callAck(ctx context.Context, event string, enc socketio.Encoded) (socketio.Args, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.space.hub.set.pingTimeout)
+		defer cancel()
+	}
+	life := c.Context()
+	if life.Err() != nil {
+		return socketio.Args{}, ErrDisconnected
+	}
+	got := make(chan socketio.Args, 1)
+	cancel := c.link.Call(event, enc, func(a socketio.Args) { got <- a })
+	defer cancel()
+	select {
+	case a := <-got:
+		return a, nil
+	case <-life.Done():
+		return socketio.Args{}, ErrDisconnected
+	case <-ctx.Done():
+		return socketio.Args{}, context.Cause(ctx)
+	}
+}
+
+func decodeReply[R any](a socketio.Args) (r R, err error) {
+	if all, ok := any(&r).(*Args); ok {
+		*all = Args{a}
+		return r, nil
+	}
+	return r, a.Decode(0, &r)
+}

@@ -1,0 +1,190 @@
+// Package chat adds a chat to a Go web application. A Hub is an http.Handler that the host mounts on its own mux; browsers and phones talk to it
+// with the ordinary socket.io-client, of any version from 1.4 to 4.x, over WebSocket and long polling, in rooms, with typed events and hooks.
+//
+//	hub, err := chat.New(chat.WithRooms("lobby"))
+//	mux.Handle("/socket.io/", hub)
+//	hub.Room("lobby").Emit("alert", "Deploy at noon")
+package chat
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rs/cors"
+
+	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/legacy"
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// A Hub takes in Socket.IO clients and lets them chat. Its methods may be called from any goroutine. It starts nothing until clients come,
+// never listens, and closes nothing that it did not open.
+//
+// A *Hub acts in one namespace, "/" for the one that New returns; Of gives the same Hub in another.
+type Hub struct {
+	core  *core
+	space *space
+}
+
+// core is what the views of a Hub share.
+type core struct {
+	set      *settings
+	inMemory bool // the store is the default one, which never blocks
+	spaces   map[string]*space
+	engine   *engineio.Server
+	sockets  socketio.Config
+	legacy   *legacy.Server
+	handler  http.Handler // the engine behind CORS
+
+	life     context.Context // of handlers
+	end      context.CancelFunc
+	handlers tracker
+	draining atomic.Bool
+	shutdown sync.Mutex // one Shutdown at a time
+	ended    bool       // guarded by shutdown
+
+	legacyClients atomic.Int64
+	dropped       atomic.Int64
+	evicted       atomic.Int64
+}
+
+// New makes a Hub. With no option it serves one process from memory, to pages of its own origin.
+func New(opts ...Option) (*Hub, error) {
+	set, err := build(opts)
+	if err != nil {
+		return nil, err
+	}
+	h := &core{set: set, spaces: make(map[string]*space)}
+	_, h.inMemory = set.store.(*memoryStore)
+	h.life, h.end = context.WithCancel(context.Background())
+	names := make([]string, 0, len(set.spaces))
+	for name, s := range set.spaces {
+		h.spaces[name] = newSpace(h, s)
+		names = append(names, name)
+	}
+	h.sockets = socketio.Config{
+		Backend:        h,
+		Limits:         socketio.Limits{Depth: set.limits.Depth, Attachments: set.limits.Attachments, Payload: set.limits.Payload},
+		ConnectTimeout: set.timeouts.Connect,
+		KeepHandshake:  len(names) > 1,
+	}
+	h.legacy = legacy.New(&h.sockets, names)
+	h.engine = engineio.NewServer(engineio.Config{
+		PingInterval: set.pingInterval, PingTimeout: set.pingTimeout,
+		UpgradeTimeout: set.timeouts.Upgrade, WriteTimeout: set.timeouts.Write,
+		MaxPayload: set.limits.Payload, Outbox: set.limits.Outbox,
+		Legacy: set.legacy, LegacyUpgrades: set.legacyUpgrades,
+		Compression: set.compression, GzipFrom: 1024,
+		Logger: set.logger, Accept: h.accept,
+	})
+	h.handler = h.newCORS().Handler(h.engine)
+	return &Hub{core: h, space: h.spaces["/"]}, nil
+}
+
+// ServeHTTP serves one request of a Socket.IO client, whatever its path. It answers 403 to a page from an origin that is not allowed.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.core.originAllowed(r) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"code":4,"message":"Forbidden"}`)) // the client may be gone
+		return
+	}
+	h.core.handler.ServeHTTP(w, r)
+}
+
+// originAllowed is the one list that decides every request, upgrades too.
+func (h *core) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || h.set.anyOrigin {
+		return true
+	}
+	if _, host, ok := strings.Cut(origin, "://"); ok && strings.EqualFold(host, r.Host) {
+		return true
+	}
+	return h.set.origins[strings.ToLower(origin)]
+}
+
+func (h *core) newCORS() *cors.Cors {
+	o := cors.Options{
+		AllowedMethods: []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders: []string{"*"},
+		MaxAge:         600,
+	}
+	if h.set.anyOrigin {
+		o.AllowedOrigins = []string{"*"}
+	} else {
+		o.AllowCredentials = true
+		o.AllowOriginVaryRequestFunc = func(r *http.Request, _ string) (bool, []string) { return h.originAllowed(r), nil }
+	}
+	return cors.New(o)
+}
+
+// Of is the Hub in another namespace. One that was not declared has no clients and never will.
+func (h *Hub) Of(namespace string) *Hub {
+	sp := h.core.spaces[namespace]
+	if sp == nil {
+		sp = newSpace(h.core, newSpaceSettings(namespace))
+	}
+	return &Hub{core: h.core, space: sp}
+}
+
+// Room is the room of that name.
+func (h *Hub) Room(name string) Room { return Room{space: h.space, name: name} }
+
+// To is everybody whom any of the selectors names; everybody in the namespace where there is none.
+func (h *Hub) To(s ...Selector) Target { return newTarget(h.space, s) }
+
+// Emit sends an event to every client of the namespace: h.To().Emit.
+func (h *Hub) Emit(event string, args ...any) error { return h.To().Emit(event, args...) }
+
+// Client is the connected client of that sid, or nil.
+func (h *Hub) Client(sid string) *Client {
+	h.space.mu.Lock()
+	defer h.space.mu.Unlock()
+	return h.space.clients[sid]
+}
+
+// Rooms are the rooms of the namespace that have somebody in them.
+func (h *Hub) Rooms(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	h.space.mu.Lock()
+	defer h.space.mu.Unlock()
+	names := make([]string, 0, len(h.space.rooms))
+	for name := range h.space.rooms {
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// Stats are counts of a whole Hub.
+type Stats struct {
+	Clients       int   // connected now, in all namespaces
+	LegacyClients int   // sessions of 1.x and 2.x clients
+	Sessions      int   // transports' sessions, those on the way in or out included
+	Rooms         int   // with somebody in them, in all namespaces
+	Dropped       int64 // packets that the protocol lets pass and nobody takes, since New
+	Evicted       int64 // clients disconnected for reading too slowly, since New
+}
+
+// Stats counts.
+func (h *Hub) Stats() Stats {
+	s := Stats{
+		LegacyClients: int(h.core.legacyClients.Load()), Sessions: h.core.engine.Len(),
+		Dropped: h.core.dropped.Load(), Evicted: h.core.evicted.Load(),
+	}
+	for _, sp := range h.core.spaces {
+		sp.mu.Lock()
+		s.Clients += len(sp.clients)
+		s.Rooms += len(sp.rooms)
+		sp.mu.Unlock()
+	}
+	return s
+}
+
+func (h *core) log() *slog.Logger { return h.set.logger }

@@ -1,0 +1,215 @@
+package chat
+
+import (
+	"context"
+	"slices"
+
+	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// A Client is one connected socket: a page's connection to one namespace. It lives until the connection is lost; a connection that recovers is a new Client with
+// the ID, the rooms and the values of the one before. Its methods may be called from any goroutine, and after it has left too.
+type Client struct {
+	space *space
+	sess  *engineio.Session
+	link  socketio.Link
+	id    string
+	pid   string // of connection state recovery; empty: it cannot recover
+	user  User
+	ctx   handlerContext
+
+	protocol  uint8
+	recovered bool
+	address   string // counted for Limits.ClientsPerAddress; empty where that is not limited
+
+	// Guarded by space.mu.
+	gone       bool
+	rooms      []membership // in the order of joining
+	values     map[any]any
+	nextOfUser *Client
+	started    uint64 // the namespace's counter when the session began
+	life       context.Context
+	endLife    context.CancelFunc
+
+	inbox inbox
+}
+
+// membership is a client's subscription to a room.
+type membership struct {
+	room  *room
+	index int    // in room.members
+	since uint64 // the namespace's counter at the time
+}
+
+// handlerContext has the values of the handshake's request and the lifetime of the Hub's handlers.
+type handlerContext struct {
+	context.Context // lifetime
+	values          context.Context
+}
+
+func (c *handlerContext) Value(key any) any {
+	if v := c.values.Value(key); v != nil {
+		return v
+	}
+	return c.Context.Value(key)
+}
+
+// ID is the client's public id, the sid of events. For 3.x and 4.x clients it is what they know as socket.id.
+func (c *Client) ID() string { return c.id }
+
+// User is who the client is, as auth said.
+func (c *Client) User() User { return c.user }
+
+// Namespace is the namespace's name.
+func (c *Client) Namespace() string { return c.space.name }
+
+// Hub is the Hub, in the client's namespace.
+func (c *Client) Hub() *Hub { return &Hub{core: c.space.hub, space: c.space} }
+
+// Room is a room of the client's namespace: c.Hub().Room(name). The client itself is in it like anybody else, if it has joined.
+func (c *Client) Room(name string) Room { return Room{space: c.space, name: name} }
+
+// Recovered tells whether the client came back by connection state recovery.
+func (c *Client) Recovered() bool { return c.recovered }
+
+// Protocol is the version of the Socket.IO protocol: 5 for 3.x and 4.x clients, 4 for 1.x and 2.x.
+func (c *Client) Protocol() int { return int(c.protocol) }
+
+// Transport is what the client uses at the moment: "polling" or "websocket".
+func (c *Client) Transport() string { return c.sess.Transport() }
+
+// Context ends when the client leaves. It has no values.
+func (c *Client) Context() context.Context {
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	if c.life == nil {
+		c.life, c.endLife = context.WithCancel(context.Background())
+		if c.gone {
+			c.endLife()
+		}
+	}
+	return c.life
+}
+
+// Emit sends an event to the client. It never blocks. What is sent to a client that has just left is kept for its recovery.
+func (c *Client) Emit(event string, args ...any) error {
+	return c.space.emit(&audience{clients: []string{c.id}}, event, args)
+}
+
+// Join subscribes the client to rooms; no policy is asked. To be in a room already is no error.
+func (c *Client) Join(ctx context.Context, rooms ...string) error {
+	for _, name := range rooms {
+		if !validRoom(name) {
+			return Errorf(InvalidPayload, "%q is not a room's name", name)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sp := c.space
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if c.gone {
+		return ErrDisconnected
+	}
+	for _, name := range rooms {
+		sp.announceLocked(sp.subscribeLocked(c, name))
+	}
+	return nil
+}
+
+// Leave ends the client's subscription to a room. Not to be in it is no error.
+func (c *Client) Leave(ctx context.Context, room string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	c.space.unsubscribeLocked(c, room, false)
+	return nil
+}
+
+// Rooms are the rooms that the client is subscribed to, in the order of joining.
+func (c *Client) Rooms() []string {
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	return c.roomNamesLocked()
+}
+
+// Disconnect ends the client's connection to the namespace: it gets a disconnect packet, stays away until its page connects again, and recovers
+// nothing.
+func (c *Client) Disconnect() {
+	c.space.mu.Lock()
+	c.pid = ""
+	c.space.mu.Unlock()
+	c.link.Disconnect(false)
+}
+
+// Set keeps a value with the client, over recoveries too. A nil value removes it.
+func (c *Client) Set(key, value any) {
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	switch {
+	case value == nil:
+		delete(c.values, key)
+	case c.values == nil:
+		c.values = map[any]any{key: value}
+	default:
+		c.values[key] = value
+	}
+}
+
+// Get is the value that was Set, or nil.
+func (c *Client) Get(key any) any {
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	return c.values[key]
+}
+
+func (c *Client) roomNamesLocked() []string {
+	names := make([]string, len(c.rooms))
+	for i := range c.rooms {
+		names[i] = c.rooms[i].room.name
+	}
+	return names
+}
+
+func (c *Client) membershipLocked(room string) *membership {
+	for i := range c.rooms {
+		if c.rooms[i].room.name == room {
+			return &c.rooms[i]
+		}
+	}
+	return nil
+}
+
+// defaultRoom is the room that an event without one is about: the earliest joined one that is still joined.
+func (c *Client) defaultRoom(name string) (string, error) {
+	if name != "" {
+		if !validRoom(name) {
+			return "", Errorf(InvalidPayload, "room must be 1 to 128 letters, digits or ._:-")
+		}
+		return name, nil
+	}
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	if len(c.rooms) == 0 {
+		return "", Errorf(InvalidPayload, "room is missing, and no room was joined")
+	}
+	return c.rooms[0].room.name, nil
+}
+
+func (c *Client) subscribed(room string) bool {
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	return c.membershipLocked(room) != nil
+}
+
+// removeMembership keeps the order of the others.
+func (c *Client) removeMembershipLocked(m *membership) membership {
+	i := slices.IndexFunc(c.rooms, func(o membership) bool { return o.room == m.room })
+	old := c.rooms[i]
+	c.rooms = slices.Delete(c.rooms, i, i+1)
+	return old
+}

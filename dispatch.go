@@ -1,0 +1,75 @@
+package chat
+
+import (
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// dispatch runs the handler of an event, on the client's goroutine.
+func (c *Client) dispatch(in *socketio.Event) {
+	sp := c.space
+	e := &Event{Name: in.Name, Args: Args{in.Args}, NeedsAck: in.HasAck, client: c, ackID: in.ID}
+	h := sp.handlers[in.Name]
+	if h == nil {
+		h = sp.any
+	}
+	var (
+		res []any
+		err error
+	)
+	switch {
+	case in.TooDeep:
+		err = Errorf(InvalidPayload, "invalid payload: nested too deep")
+	case h == nil:
+		err = Errorf(UnknownEvent, "nobody handles this event")
+	default:
+		res, err = c.call(h, e)
+	}
+	switch {
+	case err != nil:
+		c.fail(e, err)
+	case e.NeedsAck && !e.answered:
+		c.ack(e, res)
+	}
+}
+
+// call runs h; a panic is an Internal error.
+func (c *Client) call(h Handler, e *Event) (res []any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.logPanic("handler of "+e.Name, p)
+			res, err = nil, Errorf(Internal, "internal error")
+		}
+	}()
+	return h(&c.ctx, c, e)
+}
+
+func (c *Client) ack(e *Event, args []any) {
+	enc, err := socketio.Encode(args...)
+	if err != nil {
+		c.fail(e, err)
+		return
+	}
+	e.answered = true
+	c.sess.Send(socketio.AckPacket(c.space.name, e.ackID, enc))
+}
+
+// fail answers an event with an error: by its ack, or by the event "error".
+func (c *Client) fail(e *Event, err error) {
+	if e.answered {
+		return
+	}
+	e.answered = true
+	v, ok := visible(err)
+	if !ok {
+		c.space.hub.set.logger.Error("chat: handler failed", "event", e.Name, "error", err, "client_id", c.id, "user_id", c.user.ID)
+	}
+	if !e.NeedsAck {
+		_ = c.Emit("error", v.forEvent(e.Name)) // fails on a closed Hub only, which tells nobody anything
+		return
+	}
+	enc, encErr := socketio.Encode(errorAnswer{Error: v})
+	if encErr != nil { // a host's Data that cannot be encoded
+		enc, _ = socketio.Encode(errorAnswer{Error: &Error{Code: v.Code, Message: v.Message}})
+	}
+	c.sess.Send(socketio.AckPacket(c.space.name, e.ackID, enc))
+}

@@ -1,0 +1,66 @@
+package chat
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// KindMessage is the Kind of an entry that somebody wrote in a room.
+const KindMessage = "message"
+
+// An Entry is one line of a room's log: what lasts. Its JSON is what a page gets, in acks, in the event new_message and in history.
+type Entry struct {
+	Kind      string
+	Namespace string // not in the JSON
+	Room      string
+	Seq       uint64 // place in the room, from 1, given by the Store
+	ID        string // of the message, a UUIDv7, made by the Hub
+	UserID    string
+	SID       string // the client that sent it; empty for a host's Post
+	Text      string
+	Timestamp time.Time // given by the Store
+	MessageID string    // the sender's own key for retries; empty: none
+	ReplyTo   string
+	Meta      json.RawMessage // valid JSON, or nil
+}
+
+const timeFormat = "2006-01-02T15:04:05.000Z07:00"
+
+type entryJSON struct {
+	Kind      string          `json:"kind"`
+	Room      string          `json:"room"`
+	Seq       uint64          `json:"seq"`
+	ID        string          `json:"id"`
+	UserID    string          `json:"user_id"`
+	SID       string          `json:"sid,omitempty"`
+	Text      string          `json:"text"`
+	Timestamp string          `json:"timestamp"`
+	MessageID string          `json:"message_id,omitempty"`
+	ReplyTo   string          `json:"reply_to,omitempty"`
+	Meta      json.RawMessage `json:"meta,omitempty"`
+}
+
+// MarshalJSON has times in UTC with milliseconds (RFC 3339).
+func (e Entry) MarshalJSON() ([]byte, error) {
+	return json.Marshal(entryJSON{
+		Kind: e.Kind, Room: e.Room, Seq: e.Seq, ID: e.ID, UserID: e.UserID, SID: e.SID, Text: e.Text,
+		Timestamp: e.Timestamp.UTC().Format(timeFormat), MessageID: e.MessageID, ReplyTo: e.ReplyTo, Meta: e.Meta,
+	})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (e *Entry) UnmarshalJSON(data []byte) error {
+	var w entryJSON
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	t, err := time.Parse(time.RFC3339, w.Timestamp)
+	if err != nil && w.Timestamp != "" {
+		return err
+	}
+	*e = Entry{
+		Kind: w.Kind, Room: w.Room, Seq: w.Seq, ID: w.ID, UserID: w.UserID, SID: w.SID, Text: w.Text,
+		Timestamp: t, MessageID: w.MessageID, ReplyTo: w.ReplyTo, Meta: w.Meta,
+	}
+	return nil
+}

@@ -1,0 +1,270 @@
+package chat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// builtin are the chat's own events. A host's handler of the same name takes one over.
+var builtin = map[string]Handler{
+	"chat_message": chatMessage,
+	"join_room":    joinRoom,
+	"leave_room":   leaveRoom,
+	"typing":       typing,
+	"history":      history,
+}
+
+// membersListed is how many members the ack of join_room names.
+const membersListed = 200
+
+const (
+	historyDefault = 50
+	historyMost    = 200
+	keyMost        = 128 // bytes of a message_id or reply_to
+)
+
+type messagePayload struct {
+	Text      string          `json:"text"`
+	Room      string          `json:"room"`
+	MessageID string          `json:"message_id"`
+	ReplyTo   string          `json:"reply_to"`
+	Meta      json.RawMessage `json:"meta"`
+}
+
+func decodeMessage(e *Event) (p messagePayload, err error) {
+	var raw json.RawMessage
+	if raw, err = decodeFirst[json.RawMessage](e); err != nil {
+		return p, err
+	}
+	if len(e.Args.args.Attachments) > 0 {
+		return p, Errorf(InvalidPayload, "invalid payload: a message holds no binary")
+	}
+	if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] == '"' {
+		err = json.Unmarshal(raw, &p.Text)
+	} else if len(raw) > 0 && raw[0] == '{' {
+		err = json.Unmarshal(raw, &p)
+	} else {
+		return p, Errorf(InvalidPayload, "invalid payload: a message is a text or an object with a text")
+	}
+	if err != nil {
+		return p, Errorf(InvalidPayload, "invalid payload: %s", decodeProblem(err))
+	}
+	if len(p.MessageID) > keyMost || len(p.ReplyTo) > keyMost {
+		return p, Errorf(InvalidPayload, "message_id and reply_to have at most %d bytes", keyMost)
+	}
+	if bytes.Equal(p.Meta, []byte("null")) {
+		p.Meta = nil
+	}
+	return p, nil
+}
+
+func chatMessage(ctx context.Context, c *Client, e *Event) ([]any, error) {
+	p, err := decodeMessage(e)
+	if err != nil {
+		return nil, err
+	}
+	room, err := c.mayWrite(ctx, p.Room)
+	if err != nil {
+		return nil, err
+	}
+	m := Entry{
+		Kind: KindMessage, Namespace: c.space.name, Room: room, UserID: c.user.ID, SID: c.id,
+		Text: p.Text, MessageID: p.MessageID, ReplyTo: p.ReplyTo, Meta: p.Meta,
+	}
+	if err := c.space.hub.checkText(m.Text); err != nil {
+		return nil, err
+	}
+	if err := c.space.gate(ctx, c, &m); err != nil {
+		return nil, err
+	}
+	_, err = c.space.post(ctx, &appending{entry: m, client: c, event: e})
+	return nil, err
+}
+
+// gate runs the OnMessage hooks. They may change what a message says, not whose it is nor where it goes.
+func (sp *space) gate(ctx context.Context, c *Client, m *Entry) error {
+	if len(sp.set.onMessage) == 0 {
+		return nil
+	}
+	as := *m
+	for _, f := range sp.set.onMessage {
+		if err := f(ctx, c, m); err != nil {
+			return err
+		}
+	}
+	as.Text, as.Meta, as.ReplyTo = m.Text, m.Meta, m.ReplyTo
+	*m = as
+	if m.Meta != nil && !json.Valid(m.Meta) {
+		return Errorf(Internal, "internal error")
+	}
+	return sp.hub.checkText(m.Text)
+}
+
+// mayWrite is the room that a client's event is about, if the client is in it and may write there.
+func (c *Client) mayWrite(ctx context.Context, name string) (string, error) {
+	room, err := c.defaultRoom(name)
+	if err != nil {
+		return "", err
+	}
+	if !c.subscribed(room) {
+		return "", Errorf(NotMember, "not in room %s", room)
+	}
+	if write := c.space.set.policy.Write; write != nil {
+		return room, write(ctx, c, room)
+	}
+	return room, nil
+}
+
+type roomPayload struct {
+	Room string `json:"room"`
+}
+
+type joinAnswer struct {
+	OK      bool     `json:"ok"`
+	Room    string   `json:"room"`
+	Seq     uint64   `json:"seq"`
+	Members []Member `json:"members"`
+	Count   int      `json:"member_count"`
+}
+
+func joinRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
+	p, err := decodeFirst[roomPayload](e)
+	if err != nil {
+		return nil, err
+	}
+	if !validRoom(p.Room) {
+		return nil, Errorf(InvalidPayload, "room must be 1 to 128 letters, digits or ._:-")
+	}
+	if join := c.space.set.policy.Join; join != nil {
+		if err := join(ctx, c, p.Room); err != nil {
+			return nil, err
+		}
+	}
+	if joined, err := c.space.joinKnown(c, e, p.Room); joined || err != nil {
+		return nil, err
+	}
+	// The log's end is not known here: it is read between two of the room's appends, so that no entry is both before seq and delivered later.
+	_, err = c.space.enqueue(ctx, &appending{entry: Entry{Room: p.Room}, client: c, event: e, sync: func(last uint64) {
+		c.space.mu.Lock()
+		defer c.space.mu.Unlock()
+		if !c.gone {
+			c.space.joinLocked(c, e, p.Room, last)
+		}
+	}})
+	return nil, err
+}
+
+// joinKnown joins a room whose last seq the Hub knows, having delivered it.
+func (sp *space) joinKnown(c *Client, e *Event, name string) (joined bool, err error) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if c.gone {
+		return true, nil
+	}
+	if limit := sp.hub.set.limits.RoomsPerClient; limit > 0 && len(c.rooms) >= limit && c.membershipLocked(name) == nil {
+		return false, &Error{Code: RateLimited, Message: "too many rooms", Data: map[string]any{"limit": limit}}
+	}
+	r := sp.rooms[name]
+	if r == nil || !r.known {
+		return false, nil
+	}
+	sp.joinLocked(c, e, name, r.seq)
+	return true, nil
+}
+
+// joinLocked subscribes c and answers e. The ack comes before the news of the joining, and before any later entry.
+func (sp *space) joinLocked(c *Client, e *Event, name string, seq uint64) {
+	p := sp.subscribeLocked(c, name)
+	r := sp.rooms[name]
+	r.seq, r.known = seq, true
+	if e.NeedsAck {
+		enc, err := socketio.Encode(joinAnswer{OK: true, Room: name, Seq: seq, Members: sp.membersLocked(name, membersListed), Count: len(r.users)})
+		if err == nil { // it holds nothing that does not encode
+			e.answered = true
+			c.sess.Send(socketio.AckPacket(sp.name, e.ackID, enc))
+		}
+	}
+	sp.announceLocked(p)
+}
+
+func leaveRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
+	p, err := decodeFirst[roomPayload](e)
+	if err != nil {
+		return nil, err
+	}
+	if !validRoom(p.Room) {
+		return nil, Errorf(InvalidPayload, "room must be 1 to 128 letters, digits or ._:-")
+	}
+	return []any{okAnswer{OK: true}}, c.Leave(ctx, p.Room)
+}
+
+func typing(ctx context.Context, c *Client, e *Event) ([]any, error) {
+	p, err := decodeFirst[struct {
+		Room string `json:"room"`
+		On   bool   `json:"on"`
+	}](e)
+	if err != nil {
+		return nil, err
+	}
+	room, err := c.mayWrite(ctx, p.Room)
+	if err != nil {
+		return nil, err
+	}
+	if p.On {
+		c.space.startTyping(c, room)
+	} else {
+		c.space.mu.Lock()
+		c.space.stopTypingLocked(typist{room, c.user.ID})
+		c.space.mu.Unlock()
+	}
+	return []any{okAnswer{OK: true}}, nil
+}
+
+type historyAnswer struct {
+	OK      bool    `json:"ok"`
+	Entries []Entry `json:"entries"`
+	More    bool    `json:"more"`
+	First   uint64  `json:"first_seq"`
+}
+
+func history(ctx context.Context, c *Client, e *Event) ([]any, error) {
+	p, err := decodeFirst[struct {
+		Room   string  `json:"room"`
+		After  *uint64 `json:"after"`
+		Before *uint64 `json:"before"`
+		Limit  int     `json:"limit"`
+	}](e)
+	if err != nil {
+		return nil, err
+	}
+	if p.After != nil && p.Before != nil {
+		return nil, Errorf(InvalidPayload, "give after or before, not both")
+	}
+	room, err := c.defaultRoom(p.Room)
+	if err != nil {
+		return nil, err
+	}
+	if !c.subscribed(room) {
+		return nil, Errorf(NotMember, "not in room %s", room)
+	}
+	if p.Limit <= 0 {
+		p.Limit = historyDefault
+	}
+	sp := c.space
+	ctx, cancel := context.WithTimeout(ctx, sp.hub.set.timeouts.Store)
+	defer cancel()
+	entries, more, err := sp.hub.set.store.Page(ctx, PageQuery{
+		Namespace: sp.name, Room: room, After: p.After, Before: p.Before, Limit: min(p.Limit, historyMost),
+	})
+	if err == nil {
+		var first uint64
+		if first, _, err = sp.hub.set.store.Bounds(ctx, sp.name, room); err == nil {
+			return []any{historyAnswer{OK: true, Entries: append([]Entry{}, entries...), More: more, First: first}}, nil
+		}
+	}
+	sp.hub.set.logger.Error("chat: store failed", "error", err, "namespace", sp.name, "room", room)
+	return nil, errUnavailable
+}

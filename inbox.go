@@ -1,0 +1,179 @@
+package chat
+
+import (
+	"runtime/debug"
+	"sync"
+
+	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// inbox queues a client's events and hooks; a goroutine takes them one at a time, and exists only while there are any.
+type inbox struct {
+	mu       sync.Mutex // guards what follows; innermost, held for no call
+	queue    []job
+	bytes    int
+	running  bool
+	closing  bool          // no event is taken any more
+	after    *Client       // the client that this one recovered from: its inbox comes first
+	finished chan struct{} // closed with done; nil until somebody waits
+	done     bool          // the last job, OnDisconnect, has run
+	space    chan struct{} // closed when there is room again; nil while nobody waits
+}
+
+// job is an event or a hook.
+type job struct {
+	event *socketio.Event
+	hook  func()
+	last  bool
+}
+
+// jobOverhead is what a waiting event counts for beside its bytes.
+const jobOverhead = 128
+
+// Event implements socketio.Socket. It waits while the inbox is full: that client is not read from meanwhile.
+func (c *Client) Event(e socketio.Event) {
+	in, limit := &c.inbox, c.space.hub.set.limits.Inbox
+	in.mu.Lock()
+	for in.bytes > limit && !in.closing {
+		if in.space == nil {
+			in.space = make(chan struct{})
+		}
+		wait := in.space
+		in.mu.Unlock()
+		<-wait
+		in.mu.Lock()
+	}
+	if in.closing {
+		in.mu.Unlock()
+		return
+	}
+	in.bytes += e.Size + jobOverhead
+	c.pushLocked(job{event: &e})
+	in.mu.Unlock()
+}
+
+// push queues a hook.
+func (c *Client) push(j job) {
+	c.inbox.mu.Lock()
+	c.pushLocked(j)
+	c.inbox.mu.Unlock()
+}
+
+func (c *Client) pushLocked(j job) {
+	in := &c.inbox
+	in.queue = append(in.queue, j)
+	if !in.running && c.space.hub.handlers.enter() {
+		in.running = true
+		go c.work()
+	}
+}
+
+// stopTaking makes the inbox drop every later event and let go a reader that waits.
+func (c *Client) stopTaking() {
+	in := &c.inbox
+	in.mu.Lock()
+	in.closing = true
+	in.releaseLocked()
+	in.mu.Unlock()
+}
+
+func (in *inbox) releaseLocked() {
+	if in.space != nil {
+		close(in.space)
+		in.space = nil
+	}
+}
+
+// work runs what is queued until nothing is.
+func (c *Client) work() {
+	defer c.space.hub.handlers.leave()
+	in := &c.inbox
+	if in.after != nil { // written before the first push, cleared here only
+		select {
+		case <-in.after.finished():
+		case <-c.ctx.Done():
+		}
+		in.after = nil
+	}
+	for {
+		in.mu.Lock()
+		jobs := in.queue
+		if len(jobs) == 0 {
+			in.running, in.queue = false, nil
+			in.mu.Unlock()
+			return
+		}
+		in.queue = nil
+		in.mu.Unlock()
+		for i := range jobs {
+			c.do(jobs[i])
+			jobs[i] = job{}
+		}
+	}
+}
+
+func (c *Client) do(j job) {
+	in := &c.inbox
+	if j.event != nil {
+		c.dispatch(j.event)
+		in.mu.Lock()
+		in.bytes -= j.event.Size + jobOverhead
+		if in.bytes <= c.space.hub.set.limits.Inbox/2 {
+			in.releaseLocked()
+		}
+		in.mu.Unlock()
+		return
+	}
+	c.safely(j.hook)
+	if j.last {
+		in.mu.Lock()
+		in.done = true
+		if in.finished != nil {
+			close(in.finished)
+		}
+		in.mu.Unlock()
+	}
+}
+
+// finished is closed when the client's last job has run.
+func (c *Client) finished() <-chan struct{} {
+	in := &c.inbox
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.finished == nil {
+		in.finished = make(chan struct{})
+		if in.done {
+			close(in.finished)
+		}
+	}
+	return in.finished
+}
+
+// safely runs a hook; its panic goes to the log.
+func (c *Client) safely(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.logPanic("hook", p)
+		}
+	}()
+	f()
+}
+
+func (c *Client) logPanic(where string, p any) {
+	c.space.hub.set.logger.Error("chat: panic", "in", where, "panic", p, "client_id", c.id, "user_id", c.user.ID, "stack", string(debug.Stack()))
+}
+
+// Closed implements socketio.Socket: the connection is gone.
+func (c *Client) Closed(reason engineio.Reason, unsent []uint64) {
+	c.stopTaking()
+	if reason == engineio.ReasonSlowConsumer {
+		c.space.hub.evicted.Add(1)
+		c.space.hub.log().Warn("chat: client disconnected", "reason", string(reason), "client_id", c.id, "user_id", c.user.ID)
+	}
+	c.space.depart(c, reason, unsent)
+	for _, f := range c.space.set.onDisconnect {
+		c.push(job{hook: func() { f(&c.ctx, c, string(reason)) }})
+	}
+	c.push(job{hook: func() {}, last: true})
+}

@@ -1,0 +1,164 @@
+package chat
+
+import (
+	"time"
+
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// presence is a user in a room: from the first of the user's clients to the last, and a grace longer where that one's connection dropped.
+type presence struct {
+	room    *room
+	userID  string
+	name    string
+	clients int
+	grace   *time.Timer // runs while clients is 0
+}
+
+type presenceJSON struct {
+	Room   string `json:"room"`
+	UserID string `json:"user_id"`
+	Name   string `json:"name,omitempty"`
+}
+
+// arriveLocked counts a client in; it returns the presence where this is the user's first.
+func (r *room) arriveLocked(c *Client) *presence {
+	p := r.users[c.user.ID]
+	if p != nil {
+		p.clients++
+		if p.grace != nil {
+			p.grace.Stop()
+			p.grace = nil
+		}
+		return nil
+	}
+	p = &presence{room: r, userID: c.user.ID, name: c.user.Name, clients: 1}
+	r.users[c.user.ID] = p
+	return p
+}
+
+// announceLocked tells a room of a user who has come; nil is nobody new.
+func (sp *space) announceLocked(p *presence) {
+	if p != nil {
+		sp.presenceLocked("user_joined", p)
+	}
+}
+
+func (sp *space) presenceLocked(event string, p *presence) {
+	enc, err := socketio.Encode(presenceJSON{p.room.name, p.userID, p.name})
+	if err != nil {
+		return // strings always encode
+	}
+	rooms := []string{p.room.name}
+	o := sp.numberLocked(event, enc)
+	sp.deliverLocked(&audience{rooms: rooms}, o, false)
+	// A recovery replays the presence of others only: a user who comes back is not told of having left.
+	sp.recovery.keepLocked(sp.counter, &audience{rooms: rooms, notUsers: []string{p.userID}}, o)
+}
+
+// leaveLocked counts a client out of a room that it is not a member of any more.
+func (sp *space) leaveLocked(r *room, c *Client, dropped bool) {
+	p := r.users[c.user.ID]
+	if p.clients--; p.clients > 0 {
+		return
+	}
+	if !dropped || sp.hub.set.grace == 0 || sp.closed {
+		sp.goneLocked(p)
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(sp.hub.set.grace, func() {
+		sp.mu.Lock()
+		defer sp.mu.Unlock()
+		// The user may have come back, and even left again, after the timer fired and before the lock was had.
+		if p.grace == timer && !sp.closed {
+			sp.goneLocked(p)
+		}
+	})
+	p.grace = timer
+}
+
+func (sp *space) goneLocked(p *presence) {
+	p.grace = nil
+	delete(p.room.users, p.userID)
+	if !sp.closed {
+		sp.presenceLocked("user_left", p)
+	}
+	sp.dropRoomLocked(p.room)
+}
+
+// membersLocked lists the users in a room, at most limit where that is not negative.
+func (sp *space) membersLocked(name string, limit int) []Member {
+	r := sp.rooms[name]
+	if r == nil {
+		return []Member{}
+	}
+	n := len(r.users)
+	if limit >= 0 {
+		n = min(n, limit)
+	}
+	members := make([]Member, 0, n)
+	for _, p := range r.users {
+		if len(members) == n {
+			break
+		}
+		members = append(members, Member{UserID: p.userID, Name: p.name})
+	}
+	return members
+}
+
+// typist is a user who is typing in a room.
+type typist struct{ room, user string }
+
+// typingFor is how long typing lasts without being said again.
+const typingFor = 6 * time.Second
+
+type typingJSON struct {
+	Room   string `json:"room"`
+	UserID string `json:"user_id"`
+	On     bool   `json:"on"`
+}
+
+func (sp *space) startTyping(c *Client, room string) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if sp.closed || c.gone || c.membershipLocked(room) == nil {
+		return
+	}
+	who := typist{room, c.user.ID}
+	if t := sp.typing[who]; t != nil && t.Stop() {
+		t.Reset(typingFor)
+		return
+	} else if t == nil {
+		sp.tellTypingLocked(who, true)
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(typingFor, func() {
+		sp.mu.Lock()
+		defer sp.mu.Unlock()
+		if sp.typing[who] == timer {
+			sp.stopTypingLocked(who)
+		}
+	})
+	sp.typing[who] = timer
+}
+
+func (sp *space) stopTypingLocked(who typist) {
+	t := sp.typing[who]
+	if t == nil {
+		return
+	}
+	t.Stop()
+	delete(sp.typing, who)
+	if !sp.closed {
+		sp.tellTypingLocked(who, false)
+	}
+}
+
+func (sp *space) tellTypingLocked(who typist, on bool) {
+	enc, err := socketio.Encode(typingJSON{who.room, who.user, on})
+	if err != nil {
+		return
+	}
+	sp.sendLocked(&audience{rooms: []string{who.room}, notUsers: []string{who.user}}, "typing", enc, false)
+}

@@ -1,0 +1,206 @@
+package chat
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parleychat/chat/internal/engineio"
+)
+
+// recovery is connection state recovery: the events of the last while, and the sessions that were lost in it. It is guarded by the namespace's mu.
+type recovery struct {
+	window time.Duration
+	space  *space
+	bytes  int64
+	events []kept // by number, ascending and dense
+	floor  uint64 // number of the last event that is not kept any more
+	lost   map[string]*lostSession
+	sweep  *time.Timer // runs while anything is kept
+}
+
+// kept is an event that a recovery may replay.
+type kept struct {
+	number uint64
+	at     time.Time
+	to     audience
+	event  *outgoing
+	size   int64
+}
+
+// lostSession is what stays of a client whose connection broke.
+type lostSession struct {
+	at      time.Time
+	id      string
+	user    User
+	rooms   []membership // room pointers may be stale: names and since count
+	values  map[any]any
+	started uint64
+	unacked []uint64 // numbers of own entries whose ack was not written
+	client  *Client
+	size    int64
+}
+
+func (r *recovery) init(window time.Duration, sp *space) {
+	r.window, r.space, r.lost = window, sp, map[string]*lostSession{}
+}
+
+// keepLocked remembers an event.
+func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
+	if r.window == 0 {
+		return
+	}
+	size := int64(256 + 2*len(o.args.JSON))
+	for _, a := range o.args.Attachments {
+		size += int64(len(a))
+	}
+	r.events = append(r.events, kept{number: number, at: time.Now(), to: *to, event: o, size: size})
+	r.growLocked(size)
+}
+
+// saveLocked remembers a client that has just been lost, before it is taken out of its rooms.
+func (r *recovery) saveLocked(c *Client, unsent []uint64) {
+	if r.window == 0 {
+		return
+	}
+	s := &lostSession{
+		at: time.Now(), id: c.id, user: c.user, rooms: slices.Clone(c.rooms), values: c.values,
+		started: c.started, unacked: unsent, client: c, size: int64(512 + 64*len(c.rooms)),
+	}
+	r.lost[c.pid] = s
+	r.growLocked(s.size)
+}
+
+func (r *recovery) growLocked(size int64) {
+	r.bytes += size
+	for r.bytes > r.space.hub.set.recoveryBytes && len(r.events) > 0 {
+		r.dropFirstLocked()
+	}
+	for pid, s := range r.lost { // events are all gone, and it is still too much
+		if r.bytes <= r.space.hub.set.recoveryBytes {
+			break
+		}
+		r.removeLocked(pid, s)
+	}
+	if r.sweep == nil && !r.space.closed {
+		r.sweep = time.AfterFunc(r.window/4, r.sweepOut)
+	}
+}
+
+func (r *recovery) dropFirstLocked() {
+	r.floor = r.events[0].number
+	r.bytes -= r.events[0].size
+	r.events[0] = kept{}
+	r.events = r.events[1:]
+}
+
+func (r *recovery) removeLocked(pid string, s *lostSession) {
+	r.bytes -= s.size
+	delete(r.lost, pid)
+}
+
+// sweepOut lets go of what is older than the window.
+func (r *recovery) sweepOut() {
+	r.space.mu.Lock()
+	defer r.space.mu.Unlock()
+	if r.space.closed {
+		return
+	}
+	before := time.Now().Add(-r.window)
+	for len(r.events) > 0 && r.events[0].at.Before(before) {
+		r.dropFirstLocked()
+	}
+	for pid, s := range r.lost {
+		if s.at.Before(before) {
+			r.removeLocked(pid, s)
+		}
+	}
+	if len(r.events) == 0 && len(r.lost) == 0 {
+		r.events, r.sweep = nil, nil
+		return
+	}
+	r.sweep = time.AfterFunc(r.window/4, r.sweepOut)
+}
+
+func (r *recovery) stopLocked() {
+	if r.sweep != nil {
+		r.sweep.Stop()
+	}
+	r.events, r.lost = nil, nil
+}
+
+// findLocked is the session of a pid that user may have back.
+func (r *recovery) findLocked(pid string) *lostSession {
+	s := r.lost[pid]
+	if s == nil || time.Since(s.at) > r.window {
+		return nil
+	}
+	return s
+}
+
+// replayLocked collects what a session has missed since offset, in order. ok is false where that is not known any more, or more than
+// an outbox holds.
+func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
+	from, ok := r.position(s, offset)
+	if !ok || from < r.floor {
+		return nil, false
+	}
+	i, _ := slices.BinarySearchFunc(r.events, from+1, func(k kept, n uint64) int {
+		switch {
+		case k.number < n:
+			return -1
+		case k.number > n:
+			return 1
+		}
+		return 0
+	})
+	size := 0
+	for ; i < len(r.events); i++ {
+		k := &r.events[i]
+		if !s.missed(k) {
+			continue
+		}
+		p := k.event.packet(c)
+		if size += p.Size(); size > r.space.hub.set.limits.Outbox {
+			return nil, false
+		}
+		packets = append(packets, p)
+	}
+	return packets, true
+}
+
+// position is the number of the last event that the client has seen. No offset, or one from before the session, means its start.
+func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
+	if offset == "" {
+		return s.started, true
+	}
+	epoch, number, ok := strings.Cut(offset, ".")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil || epoch != r.space.epoch || n > r.space.counter {
+		return 0, false
+	}
+	return max(n, s.started), true
+}
+
+// missed tells whether an event was meant for the session.
+func (s *lostSession) missed(k *kept) bool {
+	to := &k.to
+	if slices.Contains(to.notUsers, s.user.ID) || slices.ContainsFunc(to.notRooms, s.inRoom) {
+		return false
+	}
+	if slices.Contains(to.notClients, s.id) && !slices.Contains(s.unacked, k.number) {
+		return false
+	}
+	if to.everybody() {
+		return true
+	}
+	return slices.Contains(to.clients, s.id) || slices.Contains(to.users, s.user.ID) ||
+		slices.ContainsFunc(to.rooms, func(name string) bool {
+			return slices.ContainsFunc(s.rooms, func(m membership) bool { return m.room.name == name && m.since < k.number })
+		})
+}
+
+func (s *lostSession) inRoom(name string) bool {
+	return slices.ContainsFunc(s.rooms, func(m membership) bool { return m.room.name == name })
+}

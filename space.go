@@ -1,0 +1,237 @@
+package chat
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// space is one namespace: its clients, users and rooms, and the one order of its events.
+type space struct {
+	hub      *core
+	name     string
+	set      *spaceSettings
+	handlers map[string]Handler // read only
+	any      Handler
+	epoch    string // of offsets: they mean nothing to another process
+
+	logsMu sync.Mutex // guards logs and the queues in them; never held during a call to the store; mu is never taken under it
+	logs   map[string]*roomLog
+
+	// mu guards what follows. Whoever emits holds it from the moment an event gets its number until the event is in every outbox: an
+	// offset then says exactly what a client has seen, since events enter each outbox in the order of their numbers. Nothing
+	// under it blocks: Session.Send and the methods of Link only queue.
+	mu       sync.Mutex
+	closed   bool
+	clients  map[string]*Client // by sid
+	users    map[string]*Client // by user id, the rest by nextOfUser
+	rooms    map[string]*room
+	perAddr  map[string]int
+	counter  uint64 // number of the last event
+	batch    engineio.Batch
+	recovery recovery
+	typing   map[typist]*time.Timer
+}
+
+// room is what the Hub knows of a room that has somebody in it.
+type room struct {
+	name    string
+	members []*Client
+	users   map[string]*presence
+	seq     uint64 // of the last entry delivered; meaningful with seqKnown
+	known   bool
+}
+
+func newSpace(h *core, set *spaceSettings) *space {
+	sp := &space{
+		hub: h, name: set.name, set: set, handlers: make(map[string]Handler), epoch: newID()[:8],
+		logs: map[string]*roomLog{}, clients: map[string]*Client{}, users: map[string]*Client{}, rooms: map[string]*room{},
+		perAddr: map[string]int{}, typing: map[typist]*time.Timer{},
+	}
+	sp.recovery.init(h.set.recoveryWindow, sp)
+	for name, h := range builtin {
+		sp.handlers[name] = chain(h, set.use)
+	}
+	for name, h := range set.handlers {
+		sp.handlers[name] = chain(h, set.use)
+	}
+	if set.any != nil {
+		sp.any = chain(set.any, set.use)
+	}
+	return sp
+}
+
+// outgoing is an event on its way. Whatever the number of receivers it is encoded at most twice: with the offset of connection state recovery as
+// its last argument, and without.
+type outgoing struct {
+	space  *space
+	name   string
+	args   socketio.Encoded
+	offset string
+	modern *engineio.Packet
+	plain  *engineio.Packet
+}
+
+func (o *outgoing) packet(c *Client) *engineio.Packet {
+	if o.offset == "" || c.protocol < 5 {
+		if o.plain == nil {
+			o.plain = socketio.EventPacket(o.space.name, o.name, o.args, nil, "")
+		}
+		return o.plain
+	}
+	if o.modern == nil {
+		o.modern = socketio.EventPacket(o.space.name, o.name, o.args, nil, o.offset)
+	}
+	return o.modern
+}
+
+// emit encodes an event and sends it to an audience.
+func (sp *space) emit(to *audience, event string, args []any) error {
+	if reservedEvent(event) {
+		return Errorf(InvalidPayload, "event name %q is reserved by the protocol", event)
+	}
+	enc, err := socketio.Encode(args...)
+	if err != nil {
+		return err
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if sp.closed {
+		return ErrClosed
+	}
+	sp.sendLocked(to, event, enc, true)
+	return nil
+}
+
+// numberLocked gives the next event its number, and with it its offset.
+func (sp *space) numberLocked(event string, args socketio.Encoded) *outgoing {
+	sp.counter++
+	o := &outgoing{space: sp, name: event, args: args}
+	if sp.recovery.window > 0 {
+		var buf [40]byte
+		b := append(append(buf[:0], sp.epoch...), '.')
+		o.offset = string(strconv.AppendUint(b, sp.counter, 10))
+	}
+	return o
+}
+
+// sendLocked puts an event into the outboxes of an audience; keep is for what a recovery replays.
+func (sp *space) sendLocked(to *audience, event string, args socketio.Encoded, keep bool) {
+	sp.deliverLocked(to, sp.numberLocked(event, args), keep)
+}
+
+func (sp *space) deliverLocked(to *audience, o *outgoing, keep bool) {
+	sp.eachLocked(to, func(c *Client) { sp.batch.Send(c.sess, o.packet(c)) })
+	sp.batch.Flush()
+	if keep {
+		sp.recovery.keepLocked(sp.counter, to, o)
+	}
+}
+
+// subscribeLocked puts a client into a room. It returns the user's presence in it when that has just begun.
+func (sp *space) subscribeLocked(c *Client, name string) *presence {
+	if c.membershipLocked(name) != nil {
+		return nil
+	}
+	r := sp.rooms[name]
+	if r == nil {
+		r = &room{name: name, users: map[string]*presence{}}
+		sp.rooms[name] = r
+	}
+	c.rooms = append(c.rooms, membership{room: r, index: len(r.members), since: sp.counter})
+	r.members = append(r.members, c)
+	for _, f := range sp.set.onJoin {
+		c.push(job{hook: func() { f(&c.ctx, c, name) }})
+	}
+	return r.arriveLocked(c)
+}
+
+// unsubscribeLocked takes a client out of a room; dropped is for one whose connection broke and who may be back.
+func (sp *space) unsubscribeLocked(c *Client, name string, dropped bool) {
+	m := c.membershipLocked(name)
+	if m == nil {
+		return
+	}
+	old := c.removeMembershipLocked(m)
+	r, last := old.room, len(old.room.members)-1
+	moved := r.members[last]
+	r.members[old.index] = moved
+	r.members[last] = nil
+	r.members = r.members[:last]
+	if moved != c {
+		moved.membershipLocked(name).index = old.index
+	}
+	sp.stopTypingLocked(typist{name, c.user.ID})
+	for _, f := range sp.set.onLeave {
+		c.push(job{hook: func() { f(&c.ctx, c, name) }})
+	}
+	sp.leaveLocked(r, c, dropped)
+}
+
+// dropRoomLocked forgets a room that nobody is in.
+func (sp *space) dropRoomLocked(r *room) {
+	if len(r.members) == 0 && len(r.users) == 0 && sp.rooms[r.name] == r {
+		delete(sp.rooms, r.name)
+	}
+}
+
+// depart takes out a client whose connection has ended.
+func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	dropped := reason != socketio.ReasonClientDisconnect && reason != socketio.ReasonServerDisconnect
+	c.gone = true
+	if c.endLife != nil {
+		c.endLife()
+	}
+	if dropped && c.pid != "" && !sp.closed {
+		sp.recovery.saveLocked(c, unsent)
+	}
+	for len(c.rooms) > 0 {
+		sp.unsubscribeLocked(c, c.rooms[len(c.rooms)-1].room.name, dropped)
+	}
+	delete(sp.clients, c.id)
+	sp.forgetUserLocked(c)
+	if c.address != "" {
+		sp.leaveAddressLocked(c.address)
+	}
+}
+
+func (sp *space) forgetUserLocked(c *Client) {
+	if sp.users[c.user.ID] == c {
+		if c.nextOfUser == nil {
+			delete(sp.users, c.user.ID)
+		} else {
+			sp.users[c.user.ID] = c.nextOfUser
+		}
+		return
+	}
+	for p := sp.users[c.user.ID]; p != nil; p = p.nextOfUser {
+		if p.nextOfUser == c {
+			p.nextOfUser = c.nextOfUser
+			return
+		}
+	}
+}
+
+// close ends the namespace: nothing is sent and no timer runs from now on.
+func (sp *space) close() {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	sp.closed = true
+	sp.recovery.stopLocked()
+	for _, t := range sp.typing {
+		t.Stop()
+	}
+	clear(sp.typing)
+	for _, r := range sp.rooms {
+		for _, p := range r.users {
+			if p.grace != nil {
+				p.grace.Stop()
+			}
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package chat
+
+import (
+	"container/list"
+	"context"
+	"sync"
+	"time"
+)
+
+// Bounds of the default store.
+const (
+	DefaultStoreEntries = 10_000    // a room
+	DefaultStoreBytes   = 256 << 20 // all rooms
+)
+
+// NewMemoryStore makes a Store that forgets: what is over maxEntries in a room, or over maxBytes (estimated) in all, starting
+// with the room that was written to least recently. A forgotten entry's MessageID is forgotten with it, so that a retry
+// after that is a new message. A room's Seq never goes back while the process lives: when even the empty rooms' own records
+// are too many, rooms that come after start where the highest forgotten one ended, instead of at 1. Zero or less: the default.
+func NewMemoryStore(maxEntries int, maxBytes int64) Store {
+	if maxEntries <= 0 {
+		maxEntries = DefaultStoreEntries
+	}
+	if maxBytes <= 0 {
+		maxBytes = DefaultStoreBytes
+	}
+	return &memoryStore{maxEntries: maxEntries, maxBytes: maxBytes, rooms: make(map[roomKey]*memoryRoom), recent: list.New()}
+}
+
+type roomKey struct{ namespace, room string }
+
+type entryKey struct{ user, message string }
+
+type memoryRoom struct {
+	key     roomKey
+	entries []Entry // entries[0] has Seq first
+	first   uint64
+	last    uint64
+	keys    map[entryKey]uint64
+	place   *list.Element // in recent
+}
+
+type memoryStore struct {
+	maxEntries int
+	maxBytes   int64
+
+	mu     sync.Mutex // guards all below; nothing under it blocks
+	rooms  map[roomKey]*memoryRoom
+	bytes  int64
+	recent *list.List // of *memoryRoom, the one written to last in front
+	floor  uint64     // the highest last of the rooms that were forgotten whole
+}
+
+func (s *memoryStore) Append(_ context.Context, entries []Entry) ([]Appended, error) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	out := make([]Appended, 0, len(entries))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range entries {
+		out = append(out, s.appendLocked(e, now))
+	}
+	return out, nil
+}
+
+func (s *memoryStore) appendLocked(e Entry, now time.Time) Appended {
+	r := s.roomLocked(roomKey{e.Namespace, e.Room})
+	if e.MessageID != "" {
+		if seq, ok := r.keys[entryKey{e.UserID, e.MessageID}]; ok {
+			return Appended{Entry: r.entries[seq-r.first], Repeated: true}
+		}
+	}
+	r.last++
+	e.Seq, e.Timestamp = r.last, now
+	r.entries = append(r.entries, e)
+	if e.MessageID != "" {
+		if r.keys == nil {
+			r.keys = make(map[entryKey]uint64)
+		}
+		r.keys[entryKey{e.UserID, e.MessageID}] = e.Seq
+	}
+	s.bytes += entrySize(&e)
+	s.recent.MoveToFront(r.place)
+	if len(r.entries) > s.maxEntries {
+		s.forgetLocked(r)
+	}
+	for s.bytes > s.maxBytes && (s.recent.Len() > 1 || len(r.entries) > 1) {
+		s.forgetLocked(s.recent.Back().Value.(*memoryRoom))
+	}
+	return Appended{Entry: e}
+}
+
+func (s *memoryStore) roomLocked(key roomKey) *memoryRoom {
+	r := s.rooms[key]
+	if r == nil {
+		r = &memoryRoom{key: key, first: s.floor + 1, last: s.floor}
+		r.place = s.recent.PushFront(r)
+		s.rooms[key] = r
+		s.bytes += roomSize(key)
+	}
+	return r
+}
+
+// forgetLocked lets go of a room's first entry, or of the room where it has none.
+func (s *memoryStore) forgetLocked(r *memoryRoom) {
+	if len(r.entries) == 0 {
+		s.floor = max(s.floor, r.last)
+		s.bytes -= roomSize(r.key)
+		s.recent.Remove(r.place)
+		delete(s.rooms, r.key)
+		return
+	}
+	e := &r.entries[0]
+	s.bytes -= entrySize(e)
+	if e.MessageID != "" {
+		delete(r.keys, entryKey{e.UserID, e.MessageID})
+	}
+	*e = Entry{}
+	r.entries = r.entries[1:]
+	r.first++
+	if len(r.entries) == 0 {
+		r.entries, r.keys = nil, nil
+	}
+}
+
+func roomSize(key roomKey) int64 { return int64(256 + len(key.namespace) + len(key.room)) }
+
+// entrySize is an estimate: the struct, its place in the map of keys, and its texts.
+func entrySize(e *Entry) int64 {
+	return int64(320 + len(e.ID) + len(e.UserID) + len(e.SID) + len(e.Text) + len(e.MessageID) + len(e.ReplyTo) + len(e.Meta))
+}
+
+func (s *memoryStore) Page(_ context.Context, q PageQuery) ([]Entry, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[roomKey{q.Namespace, q.Room}]
+	if r == nil {
+		return nil, false, nil
+	}
+	lo, hi := 0, len(r.entries) // the range asked for, before the limit
+	if q.After != nil && *q.After >= r.first {
+		lo = int(min(*q.After-r.first+1, uint64(hi)))
+	}
+	if q.Before != nil {
+		hi = int(min(max(*q.Before, r.first)-r.first, uint64(hi)))
+	}
+	lo = min(lo, hi)
+	more := hi-lo > q.Limit
+	if more && q.After != nil {
+		hi = lo + q.Limit
+	} else if more {
+		lo = hi - q.Limit
+	}
+	return append([]Entry(nil), r.entries[lo:hi]...), more, nil
+}
+
+func (s *memoryStore) Bounds(_ context.Context, namespace, room string) (first, last uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[roomKey{namespace, room}]
+	if r == nil {
+		return 0, 0, nil
+	}
+	return r.first, r.last, nil
+}
