@@ -25,10 +25,10 @@ export function ChatScreen({ server, identity, onLeave }: Props) {
       </aside>
       <dialog className="drawer" ref={drawer} aria-label="People and connection" onClick={closeOnBackdrop}>
         <div className="drawer-body">
-          <form method="dialog">
-            <button className="quiet close">Close</button>
-          </form>
           {panel}
+          <button className="quiet close" onClick={() => drawer.current?.close()}>
+            Close
+          </button>
         </div>
       </dialog>
 

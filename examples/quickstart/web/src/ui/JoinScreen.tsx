@@ -24,10 +24,12 @@ export function JoinScreen({ server, onJoin }: { server: string; onJoin: (name: 
           maxLength={maxName}
           autoComplete="nickname"
           placeholder="Ann"
+          pattern=".*\S.*"
+          title="A name has at least one letter"
           autoFocus
           required
         />
-        <button className="primary" type="submit" disabled={!name.trim()}>
+        <button className="primary" type="submit">
           Join the chat
         </button>
         <p className="fine">Server: {new URL(server).host}</p>
