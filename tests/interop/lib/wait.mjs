@@ -1,6 +1,6 @@
 // Waiting for events with a deadline; nothing here sleeps.
 
-const deadline = 15000;
+const deadline = Number(process.env.INTEROP_DEADLINE ?? 15000); // milliseconds
 
 // within fails with what's name when the promise takes too long.
 export function within(what, promise, ms = deadline) {
@@ -31,10 +31,11 @@ export function callAll(socket, event, ...args) {
 export function collect(emitter, event, pick = (...args) => args) {
   const items = [];
   let check = () => {};
-  emitter.on(event, (...args) => {
-    items.push(pick(...args));
+  const add = (item) => {
+    items.push(item);
     check();
-  });
+  };
+  emitter.on(event, (...args) => add(pick(...args)));
   const until = (enough, ms) => {
     const done = new Promise((resolve) => {
       check = () => enough(items) && resolve(items);
@@ -44,5 +45,5 @@ export function collect(emitter, event, pick = (...args) => args) {
       throw new Error(`${err.message}; ${items.length} came, the last: ${JSON.stringify(items.at(-1))}`);
     });
   };
-  return { items, until, count: (n, ms) => until((all) => all.length >= n, ms) };
+  return { items, add, until, count: (n, ms) => until((all) => all.length >= n, ms) };
 }

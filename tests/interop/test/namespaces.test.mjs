@@ -24,11 +24,7 @@ each("a namespace of its own", async (kind) => {
 each("namespaces share one connection", async (kind) => {
   const main = await connect(kind, server.url);
   const admin = main.io.socket("/admin");
-  if (!admin.connected) {
-    const connected = next(admin, "connect");
-    admin.connect();
-    await connected;
-  }
+  await next(admin, "connect");
   assert.equal(admin.io.engine, main.io.engine);
   assert.equal((await call(admin, "whoami")).namespace, "/admin");
   const left = next(admin, "disconnect");
@@ -53,9 +49,7 @@ each("rooms of one name in two namespaces are two", async (kind) => {
 each("an unknown namespace is refused, the rest goes on", async (kind) => {
   const main = await connect(kind, server.url);
   const lost = main.io.socket("/no-such");
-  const failed = next(lost, kind.legacy ? "error" : "connect_error");
-  lost.connect();
-  const [err] = await failed;
+  const [err] = await next(lost, kind.legacy ? "error" : "connect_error");
   assert.equal(kind.legacy ? err : err.message, "Invalid namespace");
   assert.equal(await call(main, "message-with-ack", 1), 1);
 });
@@ -63,9 +57,7 @@ each("an unknown namespace is refused, the rest goes on", async (kind) => {
 each("a namespace may refuse", async (kind) => {
   const main = await connect(kind, server.url);
   const closed = main.io.socket("/closed");
-  const failed = next(closed, kind.legacy ? "error" : "connect_error");
-  closed.connect();
-  const [err] = await failed;
+  const [err] = await next(closed, kind.legacy ? "error" : "connect_error");
   assert.equal((kind.legacy ? err : err.data).code, "UNAUTHORIZED");
   assert.equal(await call(main, "message-with-ack", 1), 1);
 });
