@@ -2,17 +2,18 @@ package socketio
 
 import "encoding/json"
 
-// List checks a packet's JSON as internal/legacy receives it: text must be an array of values no deeper than limits.Depth in which
-// each of n attachments is stood for once. It gives the elements, which are parts of text; ok tells whether all that holds.
-func List(text []byte, n int, limits Limits) (elems []json.RawMessage, ok bool) {
+// List checks a packet's JSON as internal/legacy receives it: text must be an array in which each of n attachments is stood for
+// once. It gives the elements, which are parts of text. tooDeep is an array with a value deeper than the limit; its placeholders are not checked.
+func List(text []byte, n int, limits Limits) (elems []json.RawMessage, tooDeep, ok bool) {
 	s, err := scan(text)
-	if err != nil || s.depth > limits.Depth+1 {
-		return nil, false
+	if err != nil || text[space(text, 0)] != '[' {
+		return nil, false, false
 	}
-	if text[space(text, 0)] != '[' || checkPlaceholders(text, n) != nil {
-		return nil, false
+	tooDeep = s.depth > limits.Depth+1
+	if !tooDeep && checkPlaceholders(text, n) != nil {
+		return nil, false, false
 	}
-	return elements(text, s.elems), true
+	return elements(text, s.elems), tooDeep, true
 }
 
 // Elements cuts an array that is known to be valid JSON into its elements.
