@@ -1,0 +1,64 @@
+# make demo   the quickstart with its page, on http://127.0.0.1:8000
+# make test   everything that must hold; installs what it needs (as root on Debian)
+# make lint   gofmt, go vet, staticcheck
+# make bench  the cost table, beside other servers: benchmarks/RESULTS.md
+# make fuzz   the long form of the fuzz runs (FUZZTIME=5m for each target)
+
+SHELL := /bin/bash
+PART := scripts/part
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+MODULES := . tests/routers benchmarks
+ADDR ?= 127.0.0.1:8000
+FUZZTIME ?= 5m
+export GOFLAGS := -buildvcs=false
+
+.PHONY: demo page test deps go routers interop browser fuzz-short fuzz lint bench clean
+
+demo: page
+	@echo "open http://$(ADDR)"
+	go run ./examples/quickstart -addr $(ADDR)
+
+page:
+	cd examples/quickstart/web && npm ci --no-audit --no-fund && npm run build
+
+test:
+	@start=$$SECONDS; set -e; \
+	$(PART) "dependencies" scripts/deps; \
+	$(PART) "Go, with the race detector" $(MAKE) -s go; \
+	$(PART) "routers and benchmarks' modules" $(MAKE) -s routers; \
+	$(PART) "fuzzing, 3 s a target" $(MAKE) -s fuzz-short; \
+	$(PART) "npm clients 1.7.4 to 4.8" $(MAKE) -s interop; \
+	$(PART) "browser" $(MAKE) -s browser; \
+	echo "=== all: $$((SECONDS - start)) s"
+
+deps:
+	scripts/deps
+
+go:
+	go test -race ./...
+
+routers:
+	cd tests/routers && go test -race ./...
+	cd benchmarks && go test -race ./...
+
+fuzz-short:
+	scripts/fuzz 3s
+
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+interop:
+	cd tests/interop && npm ci --silent --no-audit --no-fund && npm test --silent
+
+browser:
+	tests/browser/run
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@set -e; for m in $(MODULES); do (cd $$m && go vet ./... && go run $(STATICCHECK) ./...); done
+
+bench:
+	$(MAKE) -C benchmarks bench
+
+clean:
+	rm -rf examples/*/web/dist examples/*/web/node_modules tests/*/node_modules
