@@ -85,7 +85,7 @@ func newHub() (*chat.Hub, error) {
 		chat.WithAuth(name),
 		chat.OnConnect(func(_ context.Context, c *chat.Client) {
 			fmt.Printf("connect %s\n", c.ID())
-			tell(c.Hub(), "client_connected", describe(c.ID(), c.User()))
+			tell(c.Hub(), "client_connected", person{SID: c.ID(), UserID: c.User().ID, Name: c.User().Name})
 		}),
 		chat.OnDisconnect(func(_ context.Context, c *chat.Client, reason string) {
 			fmt.Printf("disconnect %s (%s)\n", c.ID(), reason)
@@ -99,10 +99,8 @@ func newHub() (*chat.Hub, error) {
 // a User without an ID is anonymous.
 func name(_ context.Context, h *chat.Handshake) (chat.User, error) {
 	var auth struct{ Name string }
-	if len(h.Auth) > 0 {
-		if err := h.Decode(&auth); err != nil {
-			return chat.User{}, chat.Errorf(chat.InvalidPayload, "auth is {name, device}")
-		}
+	if err := h.Decode(&auth); err != nil {
+		return chat.User{}, err
 	}
 	if utf8.RuneCountInString(auth.Name) > maxName {
 		return chat.User{}, chat.Errorf(chat.InvalidPayload, "A name has at most %d characters.", maxName)
@@ -134,18 +132,14 @@ type person struct {
 	Name   string `json:"name"`
 }
 
-func describe(sid string, u chat.User) person {
-	return person{SID: sid, UserID: u.ID, Name: u.Name}
-}
-
 func people(ctx context.Context, c *chat.Client, _ struct{}) ([]person, error) {
 	clients, err := c.Room(room).Clients(ctx)
 	if err != nil {
 		return nil, err
 	}
 	list := make([]person, len(clients))
-	for i, info := range clients {
-		list[i] = describe(info.ID, info.User)
+	for i, other := range clients {
+		list[i] = person{SID: other.ID, UserID: other.UserID, Name: other.Name}
 	}
 	return list, nil
 }

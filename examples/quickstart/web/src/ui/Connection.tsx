@@ -16,7 +16,7 @@ export function StatusChip({ state }: { state: State }) {
 
 export function ConnectionBanner({ state, server, onReconnect }: { state: State; server: string; onReconnect: () => void }) {
   const { link } = state
-  if (link.phase === 'connected' || (link.phase === 'connecting')) return null
+  if (link.phase === 'connected' || link.phase === 'connecting') return null
   if (link.phase === 'closed') {
     return (
       <div className="banner" role="alert">
@@ -62,7 +62,7 @@ export function ConnectionDetails({ state, server }: { state: State; server: str
 }
 
 function session(s: State): string {
-  if (s.connections === 0) return '–'
+  if (s.link.phase !== 'connected') return '–'
   if (s.recovered) return 'recovered, nothing missed'
   return s.connections === 1 ? 'new' : `new, connection ${s.connections}`
 }
