@@ -4,7 +4,7 @@ import { call, callAll, collect } from "../lib/wait.mjs";
 import { connect, each, kinds, serve, unique } from "../lib/clients.mjs";
 
 // Recovery would append its offset to the arguments.
-const server = serve("-recovery=off");
+const server = serve("-recovery=false");
 
 const all256 = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
 const big = Buffer.alloc(100_000, 7);

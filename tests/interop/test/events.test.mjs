@@ -5,7 +5,7 @@ import { connect, each, kinds, serve, unique } from "../lib/clients.mjs";
 import { shapes, texts } from "../lib/samples.mjs";
 
 // Recovery would append its offset to the arguments.
-const server = serve("-recovery=off");
+const server = serve("-recovery=false");
 
 each("arguments of every shape come back as they were", async (kind) => {
   const socket = await connect(kind, server.url);

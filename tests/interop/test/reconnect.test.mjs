@@ -4,14 +4,18 @@ import { call, callAll, collect, next } from "../lib/wait.mjs";
 import { connect, kinds } from "../lib/clients.mjs";
 import { startServer } from "../lib/server.mjs";
 
+// heardOf is next, and names the kind when it fails.
+const heardOf = (i, socket, event) =>
+  next(socket, event).catch((err) => Promise.reject(new Error(`${kinds[i].name}: ${err.message}`)));
+
 test("all kinds come back when the server was killed and returns", async (t) => {
   let server = await startServer();
   const sockets = await Promise.all(kinds.map((kind) => connect(kind, server.url)));
-  const lost = Promise.all(sockets.map((socket) => next(socket, "disconnect")));
+  const lost = Promise.all(sockets.map((socket, i) => heardOf(i, socket, "disconnect")));
   await server.kill();
   await lost;
 
-  const back = Promise.all(sockets.map((socket) => next(socket, "connect")));
+  const back = Promise.all(sockets.map((socket, i) => heardOf(i, socket, "connect")));
   server = await startServer(`-addr=127.0.0.1:${server.port}`);
   t.after(() => server.stop());
   await back;
@@ -28,10 +32,10 @@ test("all kinds come back when the server was killed and returns", async (t) => 
 test("all kinds come back when the server shuts down and returns", async (t) => {
   let server = await startServer();
   const sockets = await Promise.all(kinds.map((kind) => connect(kind, server.url)));
-  const lost = Promise.all(sockets.map((socket) => next(socket, "disconnect")));
+  const lost = Promise.all(sockets.map((socket, i) => heardOf(i, socket, "disconnect")));
   await server.stop();
   await lost;
-  const back = Promise.all(sockets.map((socket) => next(socket, "connect")));
+  const back = Promise.all(sockets.map((socket, i) => heardOf(i, socket, "connect")));
   server = await startServer(`-addr=127.0.0.1:${server.port}`);
   t.after(() => server.stop());
   await back;

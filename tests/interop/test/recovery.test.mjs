@@ -93,7 +93,9 @@ each("a room that was left stays left", async (kind) => {
 each("what the client sent while it was away arrives", async (kind) => {
   const { socket } = await two(kind);
   let answer;
-  await apart(socket, () => (answer = call(socket, "message-with-ack", "buffered")));
+  await apart(socket, () => {
+    answer = call(socket, "message-with-ack", "buffered");
+  });
   assert.equal(socket.recovered, true);
   assert.equal(await answer, "buffered");
 }, recovers);
