@@ -1,46 +1,290 @@
 package engineio
 
-import "net/http"
-
-// A Server makes sessions of HTTP requests and serves them.
-type Server struct{}
-
-// NewServer starts nothing: timers run while there are sessions.
-func NewServer(cfg Config) *Server { panic("todo") }
-
-// ServeHTTP serves one handshake, poll, post or upgrade. It looks at the query and the method, not at the path.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { panic("todo") }
-
-// Refuse answers every later handshake with f's refusal; sessions that exist go on.
-func (s *Server) Refuse(r *Refusal) { panic("todo") }
-
-// Len is the number of sessions whose Handler.Closed has not returned yet.
-func (s *Server) Len() int { panic("todo") }
-
-// Wait waits until Len is 0 and no goroutine or timer of the server is left (true), or until done is closed (false).
-func (s *Server) Wait(done <-chan struct{}) bool { panic("todo") }
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
 // A Session is one client's Engine.IO session, over whatever transport it has at the moment.
-type Session struct{}
+//
+// What runs for it is counted by pins: the handshake, the goroutine that reads its WebSocket, a POST, the writing of its
+// queue. A closed session is over, and Handler.Closed is called, when there are none.
+type Session struct {
+	srv     *Server
+	id      string
+	handler Handler      // set before anything can come in
+	due     atomic.Int64 // a time.Duration since the server was made: the heartbeat's next step
+	state   atomic.Uint32
+	reading atomic.Bool // data has come in and is being handled, which is a sign of life however long it takes
+	version uint8
+	mode    wireMode // of ws
 
-func (s *Session) ID() string        { panic("todo") } // secret of the transport
-func (s *Session) Version() int      { panic("todo") } // 4 or 3
-func (s *Session) Transport() string { panic("todo") } // "polling" or "websocket"
+	mu       sync.Mutex // guards all below; state changes under it
+	direct   bool       // the transport is websocket (from the handshake on, where it came by one)
+	dirty    bool       // in the flusher's list, or in a Batch
+	writing  bool       // somebody takes from the queue
+	pinged   bool       // EIO=4: a ping is out
+	pins     int16
+	sent     int // bytes of queue[0] that are written
+	queued   int // what queue weighs
+	queue    []*Packet
+	lost     []uint64    // tags of what was taken off the queue unwritten
+	poll     *polling    // nil once the transport is websocket
+	ws       *wsConn     // nil until then
+	closing  *time.Timer // ends the flush of Close
+	reason   Reason
+	nextDirt *Session // flusher's list; guarded by the flusher
+
+	ring ring // guarded by the wheel
+}
+
+const (
+	stateOpen uint32 = iota
+	stateClosing
+	stateClosed
+)
+
+// closeGrace is how long Close waits for the queue to be written, and for the client to take note.
+const closeGrace = time.Second
+
+// ID is the secret of the transport.
+func (s *Session) ID() string { return s.id }
+
+// Version is 4 or 3.
+func (s *Session) Version() int { return int(s.version) }
+
+// Transport is "polling" or "websocket".
+func (s *Session) Transport() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.direct {
+		return "websocket"
+	}
+	return "polling"
+}
 
 // Send queues p and never blocks. It reports false, and does nothing, when the session is closing or closed. An outbox that
 // would pass Config.Outbox closes the session with ReasonSlowConsumer.
-func (s *Session) Send(p *Packet) bool { panic("todo") }
+func (s *Session) Send(p *Packet) bool {
+	ok, wake := s.push(p)
+	if wake {
+		s.srv.flush.add(s)
+	}
+	return ok
+}
 
-// A Batch sends to many sessions and wakes their writers at once. The zero Batch is ready; it is for one goroutine.
-type Batch struct{}
+// push queues p. wake: the flusher is to be told.
+func (s *Session) push(p *Packet) (ok, wake bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() != stateOpen {
+		return false, false
+	}
+	if s.queued+p.size > s.srv.cfg.Outbox {
+		s.abortLocked(ReasonSlowConsumer)
+		return false, false
+	}
+	return true, s.queueLocked(p)
+}
 
-// Send is Session.Send without waking the writer; Flush wakes those of all the sessions sent to since the last Flush.
-func (b *Batch) Send(s *Session, p *Packet) bool { panic("todo") }
-func (b *Batch) Flush()                          { panic("todo") }
+// queueLocked queues p and wakes a poll that waits.
+func (s *Session) queueLocked(p *Packet) (wake bool) {
+	s.queue = append(s.queue, p)
+	s.queued += p.size
+	return s.wakeLocked()
+}
+
+// wakeLocked sees to it that the queue is written. true: by the flusher, which the caller tells.
+func (s *Session) wakeLocked() bool {
+	if s.ws == nil {
+		if s.poll != nil {
+			s.poll.look()
+		}
+		return false
+	}
+	if s.dirty || s.writing {
+		return false
+	}
+	s.dirty = true
+	return true
+}
+
+// keptQueue is the capacity up to which an empty queue's memory stays with its session.
+const keptQueue = 16
+
+// wroteLocked takes n written bytes, laid out for mode, off the queue.
+func (s *Session) wroteLocked(n int) {
+	done := 0
+	for n > 0 {
+		left := s.queue[done].wireLen(s.mode) - s.sent
+		if n < left {
+			s.sent += n
+			break
+		}
+		n -= left
+		s.sent = 0
+		done++
+	}
+	s.dropLocked(done)
+}
+
+// dropLocked takes the first n packets off the queue.
+func (s *Session) dropLocked(n int) {
+	for _, p := range s.queue[:n] {
+		s.queued -= p.size
+	}
+	if n == len(s.queue) && cap(s.queue) > keptQueue {
+		s.queue = nil
+		return
+	}
+	rest := copy(s.queue, s.queue[n:])
+	clear(s.queue[rest:])
+	s.queue = s.queue[:rest]
+}
 
 // Close ends the session: nothing more is taken in, what is queued is written (for at most a second), then the
 // transport is closed. It returns at once; later calls do nothing.
-func (s *Session) Close(reason Reason) { panic("todo") }
+func (s *Session) Close(reason Reason) {
+	code := closeNormal
+	if reason == ReasonShutdown {
+		code = closeGoingAway
+	}
+	s.mu.Lock()
+	wake := s.shutLocked(reason, code)
+	s.mu.Unlock()
+	if wake {
+		s.srv.flush.add(s)
+	}
+}
+
+// hangUp ends a WebSocket session with a close frame and without what is queued: the client has said that it closes, or broke the protocol.
+func (s *Session) hangUp(reason Reason, code int) {
+	s.mu.Lock()
+	if s.writing { // a close frame would come too late, behind what is on its way
+		s.abortLocked(reason)
+		s.mu.Unlock()
+		return
+	}
+	if s.state.Load() == stateOpen {
+		begun := min(s.sent, 1) // a packet of which a part is written
+		s.lost = tags(s.lost, s.queue[begun:])
+		clear(s.queue[begun:])
+		s.queue = s.queue[:begun]
+	}
+	wake := s.shutLocked(reason, code)
+	s.mu.Unlock()
+	if wake {
+		s.srv.flush.add(s)
+	}
+}
+
+func (s *Session) shutLocked(reason Reason, code int) (wake bool) {
+	if s.state.Load() != stateOpen {
+		return false
+	}
+	s.reason = reason
+	s.state.Store(stateClosing)
+	s.closing = s.srv.gate.after(closeGrace, func() { s.Abort(reason) })
+	if s.direct {
+		return s.queueLocked(newCloseFrame(code))
+	}
+	s.poll.look()
+	return false
+}
 
 // Abort is Close without the flush.
-func (s *Session) Abort(reason Reason) { panic("todo") }
+func (s *Session) Abort(reason Reason) {
+	s.mu.Lock()
+	s.abortLocked(reason)
+	s.mu.Unlock()
+}
+
+func (s *Session) abortLocked(reason Reason) {
+	switch s.state.Load() {
+	case stateClosed:
+		return
+	case stateOpen:
+		s.reason = reason
+	}
+	s.state.Store(stateClosed)
+	s.srv.gate.stop(s.closing)
+	s.srv.forget(s)
+	if s.ws != nil {
+		s.ws.close()
+	}
+	if p := s.poll; p != nil {
+		p.look()
+		p.turn.Broadcast()
+		if p.probe != nil {
+			p.probe.close()
+		}
+	}
+	s.endLocked()
+}
+
+// unpin is the end of something that ran for the session.
+func (s *Session) unpin() {
+	s.mu.Lock()
+	s.unpinLocked()
+	s.mu.Unlock()
+}
+
+func (s *Session) unpinLocked() {
+	s.pins--
+	s.endLocked()
+}
+
+// endLocked tells the handler when all is over.
+func (s *Session) endLocked() {
+	if s.state.Load() != stateClosed || s.pins != 0 {
+		return
+	}
+	s.pins = -1 // it never comes back to 0
+	unsent := append(tags(nil, s.queue), s.lost...)
+	s.queue, s.queued, s.lost = nil, 0, nil
+	go s.ended(s.reason, unsent)
+}
+
+// tags appends the tags of packets.
+func tags(to []uint64, packets []*Packet) []uint64 {
+	for _, p := range packets {
+		if p.Tag != 0 {
+			to = append(to, p.Tag)
+		}
+	}
+	return to
+}
+
+func (s *Session) ended(reason Reason, unsent []uint64) {
+	if s.handler != nil {
+		s.handler.Closed(reason, unsent)
+	}
+	s.srv.live.Add(-1)
+	s.srv.gate.done()
+}
+
+// A Batch sends to many sessions and wakes their writers at once. The zero Batch is ready; it is for one goroutine.
+type Batch struct {
+	dirty []*Session
+}
+
+// Send is Session.Send without waking the writer; Flush wakes those of all the sessions sent to since the last Flush.
+func (b *Batch) Send(s *Session, p *Packet) bool {
+	ok, wake := s.push(p)
+	if wake {
+		b.dirty = append(b.dirty, s)
+	}
+	return ok
+}
+
+// Flush wakes the writers of all the sessions sent to since the last Flush.
+func (b *Batch) Flush() {
+	// The sessions are mostly of one server.
+	for rest := b.dirty; len(rest) > 0; {
+		f := &rest[0].srv.flush
+		rest = rest[f.addAll(rest):]
+	}
+	clear(b.dirty)
+	b.dirty = b.dirty[:0]
+}

@@ -1,0 +1,241 @@
+package engineio
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A flusher writes the queues of a server's WebSocket sessions. It has goroutines, at most one a processor, only while there is a
+// session with something to write. None of them ever waits for a connection: what a connection does not take at
+// once is left to a goroutine of that session.
+type flusher struct {
+	gate    *gate
+	timeout time.Duration // of one write that waits
+
+	mu         sync.Mutex // guards all below, and Session.nextDirt; taken after a session's mu, never before it
+	head, tail *Session
+	n          int
+	workers    int
+}
+
+// add takes a session that has been marked dirty.
+func (f *flusher) add(s *Session) {
+	f.mu.Lock()
+	f.linkLocked(s)
+	f.hireLocked()
+	f.mu.Unlock()
+}
+
+// addAll takes the sessions of list up to the first of another server, and says how many those were.
+func (f *flusher) addAll(list []*Session) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, s := range list {
+		if &s.srv.flush != f {
+			f.hireLocked()
+			return i
+		}
+		f.linkLocked(s)
+	}
+	f.hireLocked()
+	return len(list)
+}
+
+func (f *flusher) linkLocked(s *Session) {
+	if f.tail == nil {
+		f.head = s
+	} else {
+		f.tail.nextDirt = s
+	}
+	f.tail = s
+	f.n++
+}
+
+// share is how many sessions a worker takes at a time, and how many make another worker worth its start.
+const share = 8
+
+func (f *flusher) hireLocked() {
+	want := min((f.n+share-1)/share, runtime.GOMAXPROCS(0))
+	for ; f.workers < want; f.workers++ {
+		f.gate.add()
+		go f.work()
+	}
+}
+
+// take moves up to share sessions into list.
+func (f *flusher) take(list []*Session) []*Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(list) < share && f.head != nil {
+		s := f.head
+		f.head, s.nextDirt = s.nextDirt, nil
+		list = append(list, s)
+		f.n--
+	}
+	if f.head == nil {
+		f.tail = nil
+	}
+	if len(list) == 0 {
+		f.workers--
+	}
+	return list
+}
+
+func (f *flusher) work() {
+	w := workers.Get().(*worker)
+	for {
+		w.list = f.take(w.list[:0])
+		if len(w.list) == 0 {
+			break
+		}
+		for i, s := range w.list {
+			w.flush(s)
+			w.list[i] = nil
+		}
+	}
+	workers.Put(w)
+	f.gate.done()
+}
+
+// A worker is what one goroutine of a flusher works with.
+type worker struct {
+	list []*Session
+	buf  []byte
+	n    int
+	err  error
+	try  func(fd uintptr) bool // bound once
+}
+
+const (
+	workerBuf = 64 << 10
+	loopBuf   = 16 << 10
+)
+
+var workers = sync.Pool{New: func() any {
+	w := &worker{buf: make([]byte, 0, workerBuf), list: make([]*Session, 0, share)}
+	w.try = func(fd uintptr) bool {
+		w.n, w.err = tryWrite(fd, w.buf)
+		return true
+	}
+	return w
+}}
+
+var loopBufs = sync.Pool{New: func() any {
+	b := make([]byte, 0, loopBuf)
+	return &b
+}}
+
+// flush writes what s has queued, up to the worker's buffer, with one call that does not wait.
+func (w *worker) flush(s *Session) {
+	s.mu.Lock()
+	s.dirty = false
+	c := s.ws
+	if s.writing || len(s.queue) == 0 || s.state.Load() == stateClosed {
+		s.mu.Unlock()
+		return
+	}
+	s.writing = true
+	s.pins++
+	if c.raw == nil {
+		s.mu.Unlock()
+		s.srv.gate.run(s.writeLoop)
+		return
+	}
+	w.buf = s.fillLocked(w.buf[:0])
+	s.mu.Unlock()
+
+	w.n, w.err = 0, nil
+	if err := c.raw.Write(w.try); err != nil {
+		w.err = err
+	}
+
+	s.mu.Lock()
+	s.wroteLocked(w.n)
+	switch {
+	case w.err != nil && !wouldBlock(w.err):
+		s.writing = false
+		s.abortLocked(ReasonTransportError)
+		s.unpinLocked()
+	case w.n < len(w.buf):
+		s.mu.Unlock()
+		s.srv.gate.run(s.writeLoop)
+		return
+	default:
+		if s.wroteAllLocked() {
+			s.dirty = true
+			s.mu.Unlock()
+			s.srv.flush.add(s)
+			return
+		}
+	}
+	s.mu.Unlock()
+}
+
+// fillLocked puts what is queued into buf, up to its capacity.
+func (s *Session) fillLocked(buf []byte) []byte {
+	off := s.sent
+	for _, p := range s.queue {
+		buf = p.appendWire(buf, off, s.mode)
+		if len(buf) == cap(buf) {
+			break
+		}
+		off = 0
+	}
+	return buf
+}
+
+// wroteAllLocked ends a turn of writing. It reports whether there is more to write.
+func (s *Session) wroteAllLocked() (more bool) {
+	s.writing = false
+	if len(s.queue) > 0 && s.state.Load() != stateClosed {
+		more = true
+	} else if s.state.Load() == stateClosing {
+		s.ws.finishLocked()
+	}
+	s.unpinLocked()
+	return more
+}
+
+// writeLoop writes the queue of a session whose connection does not take it at once, until it is empty.
+func (s *Session) writeLoop() {
+	c := s.ws
+	b := loopBufs.Get().(*[]byte)
+	defer loopBufs.Put(b)
+	for {
+		s.mu.Lock()
+		if len(s.queue) == 0 || s.state.Load() == stateClosed {
+			// Before another writer can come, which would meet the deadline.
+			_ = c.conn.SetWriteDeadline(time.Time{})
+			s.wroteAllLocked()
+			s.mu.Unlock()
+			return
+		}
+		buf := s.fillLocked((*b)[:0])
+		s.mu.Unlock()
+
+		_ = c.conn.SetWriteDeadline(time.Now().Add(s.srv.cfg.WriteTimeout))
+		n, err := c.conn.Write(buf)
+
+		s.mu.Lock()
+		s.wroteLocked(n)
+		if err != nil {
+			s.abortLocked(writeFailure(err))
+		}
+		s.mu.Unlock()
+	}
+}
+
+func writeFailure(err error) Reason {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ReasonSlowConsumer
+	}
+	return ReasonTransportError
+}
+
+func wouldBlock(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK)
+}

@@ -1,0 +1,308 @@
+package engineio
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// polling is what a session needs until its transport is websocket. The session's mu guards it.
+type polling struct {
+	get       phase
+	posting   bool
+	base64    bool // EIO=3: the client takes no binary
+	last      byte // type of the packet that ends the session on a waiting GET: close, or noop where the client closed
+	probe     *wsConn
+	probed    bool          // the client has sent 2probe
+	release   bool          // a GET that waited when it did is to end
+	upgrading bool          // the client has sent 5
+	changed   chan struct{} // tells the waiting GET to look again
+	turn      *sync.Cond    // tells those who wait for a GET or a POST to be over
+}
+
+type phase uint8
+
+const (
+	noGet phase = iota
+	getWaits
+	getWrites
+)
+
+// noopDelay is how long a GET that comes during a probe is held. The client sends one when the probe's answer
+// has not reached it yet; then the answer to the GET lets it go on. It is held that long since the
+// packet "upgrade" may be about to come, after which a GET is an error.
+const noopDelay = 30 * time.Millisecond
+
+func newPolling(s *Session, base64 bool) *polling {
+	return &polling{base64: base64, last: '1', changed: make(chan struct{}, 1), turn: sync.NewCond(&s.mu)}
+}
+
+// look makes a waiting GET look at the session again.
+func (p *polling) look() {
+	if p.get != getWaits {
+		return
+	}
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (p *polling) forgetProbe(c *wsConn) {
+	if p.probe == c {
+		p.probe, p.probed, p.release = nil, false, false
+		p.look()
+	}
+}
+
+// serveGet holds a GET until there is something to answer it with.
+func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	p, refuse := s.beginGetLocked()
+	if refuse != nil {
+		s.mu.Unlock()
+		refuse.write(w)
+		return
+	}
+	// The host's deadlines are for its ordinary requests.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Time{})
+
+	packets, last, ok := s.awaitLocked(r.Context(), p)
+	if !ok {
+		p.get = noGet
+		p.turn.Broadcast()
+		s.mu.Unlock()
+		errBadRequest.write(w)
+		return
+	}
+	p.get = getWrites
+	s.pins++
+	s.mu.Unlock()
+
+	err := s.writePoll(w, r, rc, packets, last, p.base64)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.get = noGet
+	p.turn.Broadcast()
+	switch {
+	case err != nil:
+		s.abortLocked(writeFailure(err))
+	default:
+		s.dropLocked(len(packets))
+		if last == '1' {
+			s.abortLocked(s.reason)
+		}
+	}
+	s.unpinLocked()
+}
+
+// beginGetLocked makes the session's one GET of a request.
+func (s *Session) beginGetLocked() (*polling, *Refusal) {
+	for {
+		p := s.poll
+		switch {
+		case s.state.Load() == stateClosed:
+			return nil, errUnknownSession
+		case p == nil || p.upgrading:
+			return nil, errBadRequest
+		case p.get == getWaits:
+			s.abortLocked(ReasonTransportError)
+			return nil, errBadRequest
+		case p.get == noGet:
+			p.get = getWaits
+			return p, nil
+		}
+		// The client may have the whole response, and ask anew, before the one who writes it is back.
+		p.turn.Wait()
+	}
+}
+
+// awaitLocked waits for something to answer a GET with: packets, a last packet of the type given, or both. Not
+// ok: the GET is refused.
+func (s *Session) awaitLocked(ctx context.Context, p *polling) (packets []*Packet, last byte, ok bool) {
+	during := p.probed
+	var held <-chan time.Time
+	if during {
+		t := time.NewTimer(noopDelay)
+		defer t.Stop()
+		held = t.C
+	}
+	noop := false
+	for {
+		select {
+		case <-p.changed: // what it tells is seen now
+		default:
+		}
+		switch {
+		case s.state.Load() == stateClosed:
+			return nil, p.last, true
+		case s.state.Load() == stateClosing:
+			return slices.Clone(s.queue), '1', true
+		case p.upgrading && during:
+			return nil, 0, false
+		case p.upgrading:
+			return nil, '6', true
+		case len(s.queue) > 0:
+			return slices.Clone(s.queue), 0, true
+		case p.release, noop && p.probed:
+			p.release = false
+			return nil, '6', true
+		}
+		s.mu.Unlock()
+		gone := false
+		select {
+		case <-p.changed:
+		case <-held:
+			noop = true
+		case <-ctx.Done():
+			gone = true
+		}
+		s.mu.Lock()
+		if gone {
+			s.abortLocked(ReasonTransportError)
+			return nil, 0, false
+		}
+	}
+}
+
+// writePoll answers a GET.
+func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, packets []*Packet, last byte, base64 bool) error {
+	b := bodies.Get().(*[]byte)
+	body, binary := (*b)[:0], false
+	if s.version == 3 {
+		body, binary = encodePayload3(body, packets, last, base64)
+	} else {
+		body = encodePayload4(body, packets, last)
+	}
+	err := s.srv.respond(w, r, rc, body, binary)
+	if cap(body) <= keptBody {
+		*b = body
+		bodies.Put(b)
+	}
+	return err
+}
+
+// keptBody is the capacity up to which buffers of requests and responses are used again.
+const keptBody = 64 << 10
+
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// servePost takes the packets of a POST.
+func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	p := s.poll
+	switch {
+	case s.state.Load() != stateOpen:
+		s.mu.Unlock()
+		errUnknownSession.write(w)
+		return
+	case p == nil || p.upgrading:
+		s.mu.Unlock()
+		errBadRequest.write(w)
+		return
+	case p.posting:
+		s.abortLocked(ReasonTransportError)
+		s.mu.Unlock()
+		errBadRequest.write(w)
+		return
+	}
+	p.posting = true
+	s.pins++
+	s.mu.Unlock()
+
+	boundBody(w, r, s.srv.cfg.PingInterval+s.srv.cfg.PingTimeout)
+	err := s.readPost(r)
+
+	s.mu.Lock()
+	if err != nil {
+		s.endPostLocked(p, err)
+	}
+	closed := s.state.Load() == stateClosed
+	p.posting = false
+	p.turn.Broadcast()
+	s.unpinLocked()
+	s.mu.Unlock()
+
+	switch {
+	case errors.Is(err, errTooLarge):
+		w.Header().Set("Connection", "close")
+		(&Refusal{Status: http.StatusRequestEntityTooLarge, Code: codeBadRequest, Message: "Payload too large"}).write(w)
+	case errors.Is(err, errGone), err == nil && !closed:
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Length", "2")
+		_, _ = io.WriteString(w, "ok")
+	default:
+		errBadRequest.write(w)
+	}
+}
+
+// endPostLocked ends the session because of what a POST held.
+func (s *Session) endPostLocked(p *polling, err error) {
+	reason, _ := verdict(err)
+	if s.state.Load() == stateOpen && errors.Is(err, errGone) {
+		p.last = '6'
+		if p.get == noGet {
+			s.srv.bury(s)
+		}
+	}
+	s.abortLocked(reason)
+}
+
+// boundBody sees to it that a body comes within d, where the host has set no time of its own.
+func boundBody(w http.ResponseWriter, r *http.Request, d time.Duration) {
+	host, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if ok && host.ReadTimeout > 0 {
+		return
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d))
+}
+
+// errBroken is a body that did not come whole.
+var errBroken = errors.New("engineio: body broke off")
+
+func (s *Session) readPost(r *http.Request) error {
+	limit := s.srv.cfg.MaxPayload
+	if r.ContentLength > int64(limit) {
+		return errTooLarge
+	}
+	b := bodies.Get().(*[]byte)
+	body, err := readBody((*b)[:0], r.Body, limit)
+	if err == nil {
+		s.reading.Store(true)
+		if s.version == 3 {
+			err = s.payload3(body, r.Header.Get("Content-Type"))
+		} else {
+			err = s.payload4(body)
+		}
+		s.reading.Store(false)
+	}
+	if cap(body) <= keptBody {
+		*b = body
+		bodies.Put(b)
+	}
+	return err
+}
+
+// readBody reads up to limit bytes into b. Memory follows what comes, whatever length was announced.
+func readBody(b []byte, r io.Reader, limit int) ([]byte, error) {
+	for {
+		b = slices.Grow(b, 512)
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > limit:
+			return b, errTooLarge
+		case err == io.EOF:
+			return b, nil
+		case err != nil:
+			return b, errBroken
+		}
+	}
+}

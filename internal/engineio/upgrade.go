@@ -1,0 +1,111 @@
+package engineio
+
+import (
+	"net/http"
+	"time"
+)
+
+// serveUpgrade takes a WebSocket for a session that polls.
+func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request) {
+	c, rest, err := s.srv.accept(w, r, s)
+	if err != nil {
+		return // answered
+	}
+	c.probing = true
+	if !s.beginProbe(c) {
+		// One upgrade at a time, and one a session. The session is unharmed.
+		s.srv.gate.run(func() {
+			_ = c.conn.SetWriteDeadline(time.Now().Add(closeGrace))
+			_, _ = c.conn.Write(newCloseFrame(closeProtocol).frame)
+			_ = c.conn.Close()
+		})
+		return
+	}
+	go c.read(rest)
+}
+
+func (s *Session) beginProbe(c *wsConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.poll
+	if s.state.Load() != stateOpen || p == nil || p.probe != nil {
+		return false
+	}
+	p.probe = c
+	s.pins++
+	s.srv.gate.add() // for the goroutine that reads c
+	c.timer = s.srv.gate.after(s.srv.cfg.UpgradeTimeout, c.close)
+	return true
+}
+
+// probe takes the messages of a WebSocket that is no session's transport yet. An error ends the WebSocket and nothing else.
+func (c *wsConn) probe(op byte, data []byte) error {
+	switch {
+	case op == opText && !c.probed && string(data) == "2probe":
+		return c.answerProbe()
+	case op == opText && c.probed && string(data) == "5":
+		return c.upgrade()
+	default:
+		return errParse
+	}
+}
+
+func (c *wsConn) answerProbe() error {
+	c.probed = true
+	// Nobody else writes to this connection yet.
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.s.srv.cfg.WriteTimeout))
+	if _, err := c.conn.Write(newControl("3probe").frame); err != nil {
+		return errGone
+	}
+	_ = c.conn.SetWriteDeadline(time.Time{})
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.poll; p != nil && p.probe == c {
+		p.probed = true
+		p.release = p.get == getWaits
+		p.look()
+	}
+	return nil
+}
+
+// upgrade makes c the session's transport, with all that is queued. It waits for what polling has under way to end: a
+// response that is being written decides what is left in the queue, and a POST's messages come before those that follow on c.
+func (c *wsConn) upgrade() error {
+	s := c.s
+	s.mu.Lock()
+	p := s.poll
+	if s.state.Load() != stateOpen || p == nil || p.probe != c {
+		s.mu.Unlock()
+		return errGone
+	}
+	s.srv.gate.stop(c.timer)
+	p.upgrading = true
+	p.look()
+	for (p.get != noGet || p.posting) && s.state.Load() == stateOpen {
+		p.turn.Wait()
+	}
+	if s.state.Load() != stateOpen {
+		s.mu.Unlock()
+		return errGone
+	}
+	c.probing = false
+	s.attachLocked(c)
+	wake := len(s.queue) > 0 && s.wakeLocked()
+	s.mu.Unlock()
+	if wake {
+		s.srv.flush.add(s)
+	}
+	return nil
+}
+
+// attachLocked makes c the transport.
+func (s *Session) attachLocked(c *wsConn) {
+	s.ws, s.poll, s.direct = c, nil, true
+	switch {
+	case c.deflate:
+		s.mode = wireDeflated
+	case s.version == 3:
+		s.mode = wireLegacy
+	}
+}

@@ -1,0 +1,359 @@
+package engineio
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/httphead"
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
+)
+
+// A wsConn is the receiving end of one WebSocket. One goroutine reads it, and owns what is not said to be shared.
+//
+// Between messages that goroutine holds neither a buffer nor much of a stack, where the connection can be read without waiting: it
+// takes a buffer when there is something to read.
+type wsConn struct {
+	conn    net.Conn        // shared
+	raw     syscall.RawConn // shared; nil: reads and writes wait
+	s       *Session
+	deflate bool // shared
+	probing bool // an upgrade that is not completed
+	probed  bool // 2probe has come
+	drain   bool // the connection is over; what still comes is thrown away
+	inMsg   bool // fragments of a message have come
+	msgOp   byte
+	msgComp bool
+	msg     []byte // those fragments
+	partial []byte // of a frame, from its header on
+	timer   *time.Timer
+
+	ready func(fd uintptr) bool // bound once
+	buf   *[]byte
+	n     int
+	err   error
+}
+
+const readBuf = 8 << 10
+
+var readBufs = sync.Pool{New: func() any {
+	b := make([]byte, readBuf)
+	return &b
+}}
+
+// wantsWebSocket tells whether r is a WebSocket's opening handshake (RFC 6455, section 4.2.1).
+func wantsWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 &&
+		strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
+		slices.ContainsFunc(r.Header.Values("Connection"), func(v string) bool {
+			return slices.ContainsFunc(strings.Split(v, ","), func(t string) bool {
+				return strings.EqualFold(strings.TrimSpace(t), "upgrade")
+			})
+		}) &&
+		len(r.Header.Get("Sec-WebSocket-Key")) == 24 && r.Header.Get("Sec-WebSocket-Version") == "13"
+}
+
+// accept answers the opening handshake. rest is what the client has sent after it.
+func (srv *Server) accept(w http.ResponseWriter, r *http.Request, s *Session) (c *wsConn, rest []byte, err error) {
+	up := ws.HTTPUpgrader{Timeout: srv.cfg.WriteTimeout}
+	var ext wsflate.Extension
+	if srv.cfg.Compression && s != nil && s.version == 4 {
+		ext.Parameters = wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
+		up.Negotiate = func(o httphead.Option) (httphead.Option, error) { return ext.Negotiate(o) }
+	}
+	conn, rw, _, err := up.Upgrade(r, w)
+	if err != nil {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return nil, nil, err
+	}
+	if n := rw.Reader.Buffered(); n > 0 {
+		b, _ := rw.Reader.Peek(n)
+		rest = slices.Clone(b)
+	}
+	_, deflate := ext.Accepted()
+	c = &wsConn{conn: conn, raw: rawConn(conn), s: s, deflate: deflate}
+	c.ready = c.tryRead
+	return c, rest, nil
+}
+
+// read is the goroutine of the connection, from its begin to its end.
+func (c *wsConn) read(rest []byte) {
+	if len(rest) > 0 {
+		c.take(rest)
+	}
+	if c.raw != nil {
+		for c.readRaw() {
+		}
+	} else {
+		c.readPlain()
+	}
+	c.ended()
+}
+
+// readRaw waits for data and takes it.
+func (c *wsConn) readRaw() bool {
+	if err := c.raw.Read(c.ready); err != nil {
+		return false
+	}
+	b, n, err := c.buf, c.n, c.err
+	c.buf = nil
+	if n > 0 {
+		c.take((*b)[:n])
+	}
+	readBufs.Put(b)
+	return n > 0 && err == nil
+}
+
+// tryRead is called when the descriptor may be readable; false waits for it to be.
+func (c *wsConn) tryRead(fd uintptr) bool {
+	b := readBufs.Get().(*[]byte)
+	n, err := tryRead(fd, *b)
+	if wouldBlock(err) {
+		readBufs.Put(b)
+		c.s.reading.Store(false)
+		return false
+	}
+	c.buf, c.n, c.err = b, n, err
+	return true
+}
+
+func (c *wsConn) readPlain() {
+	b := make([]byte, 1024)
+	for {
+		n, err := c.conn.Read(b)
+		if n > 0 {
+			c.take(b[:n])
+			c.s.reading.Store(false)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// take takes data, and ends the session where it is not what it should be.
+func (c *wsConn) take(b []byte) {
+	if c.drain {
+		return
+	}
+	c.s.reading.Store(true)
+	if err := c.feed(b); err != nil {
+		c.drain = true
+		c.partial, c.msg = nil, nil
+		c.fail(err)
+	}
+}
+
+// fail ends a probe, or the session, because of what the client sent.
+func (c *wsConn) fail(err error) {
+	if c.probing {
+		c.close()
+		return
+	}
+	reason, code := verdict(err)
+	c.s.hangUp(reason, code)
+}
+
+// verdict is how a session ends because of err.
+func verdict(err error) (Reason, int) {
+	switch {
+	case errors.Is(err, errGone):
+		return ReasonTransportClose, closeNormal
+	case errors.Is(err, errTooLarge):
+		return ReasonTooLarge, closeTooLarge
+	case errors.Is(err, errInvalidUTF8):
+		return ReasonTransportError, closeInvalidUTF8
+	case errors.Is(err, errProtocol), errors.Is(err, errBroken):
+		return ReasonTransportError, closeProtocol
+	default:
+		return ReasonParse, closeProtocol
+	}
+}
+
+// ended is the end of the reading goroutine.
+func (c *wsConn) ended() {
+	s := c.s
+	s.srv.gate.stop(c.timer)
+	c.close()
+	s.mu.Lock()
+	if c.probing {
+		s.poll.forgetProbe(c)
+	} else {
+		s.abortLocked(ReasonTransportClose)
+	}
+	s.reading.Store(false)
+	s.unpinLocked()
+	s.mu.Unlock()
+	s.srv.gate.done()
+}
+
+// close closes the connection. It may be called from any goroutine, and does not wait: a TLS connection's
+// Close may, so that goes elsewhere.
+func (c *wsConn) close() {
+	if c.raw != nil {
+		_ = c.conn.Close()
+		return
+	}
+	c.s.srv.gate.run(func() { _ = c.conn.Close() })
+}
+
+// finishLocked ends a connection whose last byte, the close frame's, is written: the client sees the end, and closes. Where
+// there are data of the client unread, an immediate close would be a reset, which can overtake what was written.
+func (c *wsConn) finishLocked() {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	switch {
+	case !ok:
+		c.s.abortLocked(c.s.reason)
+	case c.raw != nil:
+		_ = half.CloseWrite()
+	default:
+		c.s.srv.gate.run(func() { _ = half.CloseWrite() })
+	}
+}
+
+// feed parses data. It unmasks in place.
+func (c *wsConn) feed(b []byte) error {
+	for len(b) > 0 {
+		if len(c.partial) > 0 {
+			var err error
+			if b, err = c.complete(b); err != nil {
+				return err
+			}
+			continue
+		}
+		h, need, err := c.header(b)
+		if err != nil {
+			return err
+		}
+		if h.len == 0 || need > len(b) {
+			c.partial = slices.Clone(b)
+			return nil
+		}
+		if err := c.frame(&h, b[h.len:need]); err != nil {
+			return err
+		}
+		b = b[need:]
+	}
+	return nil
+}
+
+// complete goes on with a frame that came in parts, and gives back what follows it in b.
+func (c *wsConn) complete(b []byte) ([]byte, error) {
+	for {
+		h, need, err := c.header(c.partial)
+		if err != nil {
+			return nil, err
+		}
+		have := len(c.partial)
+		if h.len > 0 && have >= need {
+			f := c.partial
+			c.partial = nil
+			return b, c.frame(&h, f[h.len:need])
+		}
+		if len(b) == 0 {
+			return nil, nil
+		}
+		n := min(need-have, len(b))
+		c.partial = grow(c.partial, n, need)
+		c.partial = append(c.partial, b[:n]...)
+		b = b[n:]
+	}
+}
+
+// grow makes room for n more bytes in b, by doubling, but for no more than limit in all: memory follows
+// what has come, not what was announced.
+func grow(b []byte, n, limit int) []byte {
+	if len(b)+n <= cap(b) {
+		return b
+	}
+	bigger := make([]byte, len(b), max(len(b)+n, min(2*cap(b), limit)))
+	copy(bigger, b)
+	return bigger
+}
+
+// header reads a frame's header; need is the length of the frame with it, as far as that is known.
+func (c *wsConn) header(b []byte) (h frameHeader, need int, err error) {
+	h, need, err = parseHeader(b, c.deflate)
+	if err != nil || h.len == 0 {
+		return h, need, err
+	}
+	if h.op < opClose {
+		if c.inMsg != (h.op == opContinuation) {
+			return h, 0, errProtocol
+		}
+		if h.size > uint64(c.s.srv.cfg.MaxPayload-len(c.msg)) {
+			return h, 0, errTooLarge
+		}
+	}
+	return h, need + int(h.size), nil
+}
+
+func (c *wsConn) frame(h *frameHeader, payload []byte) error {
+	ws.Cipher(payload, h.mask, 0)
+	if h.op >= opClose {
+		return c.control(h.op, payload)
+	}
+	if !c.inMsg {
+		if h.fin {
+			return c.message(h.op, payload, h.compressed)
+		}
+		c.inMsg, c.msgOp, c.msgComp = true, h.op, h.compressed
+	}
+	c.msg = append(c.msg, payload...)
+	if !h.fin {
+		return nil
+	}
+	msg := c.msg
+	c.inMsg, c.msg = false, nil
+	return c.message(c.msgOp, msg, c.msgComp)
+}
+
+func (c *wsConn) control(op byte, payload []byte) error {
+	switch op {
+	case opClose:
+		if len(payload) == 1 || len(payload) > 2 && !utf8.Valid(payload[2:]) {
+			return errProtocol
+		}
+		return errGone
+	case opPing:
+		if !c.probing {
+			c.s.Send(newWSControl(opPong, payload))
+		}
+	}
+	return nil
+}
+
+// message takes a whole message.
+func (c *wsConn) message(op byte, data []byte, compressed bool) error {
+	if compressed {
+		var err error
+		if data, err = inflate(data, c.s.srv.cfg.MaxPayload); err != nil {
+			return err
+		}
+	}
+	if op == opText && !utf8.Valid(data) {
+		return errInvalidUTF8
+	}
+	if c.probing {
+		return c.probe(op, data)
+	}
+	if op == opText {
+		return c.s.textPacket(data)
+	}
+	if c.s.version == 3 {
+		if len(data) == 0 || data[0] != 4 {
+			return errParse
+		}
+		data = data[1:]
+	}
+	return c.s.binary(data)
+}
