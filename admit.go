@@ -306,6 +306,8 @@ func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 	if c.recovered {
 		for _, m := range t.lost.rooms {
 			news = append(news, sp.subscribeLocked(c, m.room.name))
+			// Of what has just been replayed the client may again get nothing: the next recovery starts where this one did.
+			c.membershipLocked(m.room.name).since = m.since
 		}
 	}
 	for _, name := range sp.set.rooms {
