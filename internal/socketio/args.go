@@ -140,7 +140,7 @@ func (u *untagging) elems(v reflect.Value) {
 }
 
 func (u *untagging) any(v reflect.Value) {
-	if v.NumMethod() > 0 || !v.CanSet() {
+	if v.IsNil() || v.NumMethod() > 0 || !v.CanSet() {
 		return
 	}
 	if to, changed := u.plain(v.Elem().Interface()); changed {

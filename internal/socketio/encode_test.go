@@ -195,6 +195,22 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// A nil interface in what an attachment came with has no element to look into.
+func TestDecodeNullBesideAttachment(t *testing.T) {
+	t.Parallel()
+	a := Args{
+		Values:      []json.RawMessage{[]byte(ph0), []byte("null"), []byte(`{"X":null,"L":[null]}`)},
+		Attachments: [][]byte{[]byte("ab")},
+	}
+	if got, err := a.Any(1); got != nil || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	var v struct{ X, Y, L any }
+	if err := a.Decode(2, &v); err != nil || v.X != nil || v.Y != nil || !reflect.DeepEqual(v.L, []any{nil}) {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte(`{"a":["b",null,1.5]}`), []byte("bin"))
 	f.Add([]byte(`["",{"_placeholder":false}]`), []byte{})
