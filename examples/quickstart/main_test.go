@@ -43,7 +43,7 @@ func TestAPI(t *testing.T) {
 		{"broadcast from Vite's origin", "POST", "/api/broadcast?message=hello", origins[1], 200, `{"status":"broadcast_sent"}`, origins[1]},
 		{"broadcast of nothing", "POST", "/api/broadcast", "", 400, `{"error":"message is missing or too long"}`, ""},
 		{"broadcast of too much", "POST", "/api/broadcast?message=" + strings.Repeat("x", maxText+1), "", 400, `{"error":"message is missing or too long"}`, ""},
-		{"broadcast from a stranger's page", "POST", "/api/broadcast?message=hello", "https://example.com", 403, "", ""},
+		{"broadcast from a stranger's page", "POST", "/api/broadcast?message=hello", "https://stranger.example", 403, "", ""},
 		{"broadcast by GET", "GET", "/api/broadcast?message=hello", "", 405, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -52,7 +52,8 @@ export const initial: State = {
 }
 
 export type Action = { at: number } & (
-  | { type: 'connected'; sid: string; transport: string; recovered: boolean }
+  | { type: 'opened'; transport: string }
+  | { type: 'connected'; sid: string; recovered: boolean }
   | { type: 'upgraded'; transport: string }
   | { type: 'lost' }
   | { type: 'attempt'; attempt: number }
@@ -74,6 +75,8 @@ export function reduce(s: State, a: Action): State {
   switch (a.type) {
     case 'connected':
       return connected(s, a)
+    case 'opened':
+      return { ...s, transports: [a.transport] }
     case 'upgraded':
       return { ...s, transports: [...s.transports, a.transport] }
     case 'lost':
@@ -115,7 +118,6 @@ function connected(s: State, a: Extract<Action, { type: 'connected' }>): State {
     ...s,
     link: { phase: 'connected' },
     sid: a.sid,
-    transports: [a.transport],
     recovered: a.recovered,
     connections: s.connections + 1,
   }

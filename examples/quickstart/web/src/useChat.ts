@@ -27,7 +27,7 @@ export function useChat(server: string, identity: Identity): Chat {
   const tell = useCallback<Tell>((a) => dispatch({ ...a, at: Date.now() } as Action), [])
 
   useEffect(() => {
-    const s: ChatSocket = io(server, { auth: { ...identity }, reconnectionDelayMax: 5000, autoConnect: false })
+    const s: ChatSocket = io(server, { auth: { ...identity }, forceNew: true, reconnectionDelayMax: 5000, autoConnect: false })
     socket.current = s
     listen(s, tell)
     s.connect()
@@ -70,9 +70,13 @@ export function useChat(server: string, identity: Identity): Chat {
 }
 
 function listen(s: ChatSocket, tell: Tell) {
-  s.on('connect', () => {
-    tell({ type: 'connected', sid: s.id!, transport: s.io.engine.transport.name, recovered: s.recovered })
+  // The transport opens, and may have been upgraded, before "connect".
+  s.io.on('open', () => {
+    tell({ type: 'opened', transport: s.io.engine.transport.name })
     s.io.engine.once('upgrade', (t: { name: string }) => tell({ type: 'upgraded', transport: t.name }))
+  })
+  s.on('connect', () => {
+    tell({ type: 'connected', sid: s.id!, recovered: s.recovered })
     askWhoIsHere(s, tell)
   })
   s.on('disconnect', (reason) => {

@@ -1,5 +1,6 @@
 import { useEffect, useRef } from 'react'
 import type { Identity } from '../identity'
+import type { Entry } from '../state'
 import { useChat } from '../useChat'
 import { room } from '../wire'
 import { Composer } from './Composer'
@@ -16,6 +17,7 @@ export function ChatScreen({ server, identity, onLeave }: Props) {
   useCloseWhenWide(drawer)
 
   const { state } = chat
+  useUnreadTitle(state.entries)
   const count = state.people.length
   const panel = <SidePanel state={state} server={server} name={identity.name} onLeave={onLeave} />
   return (
@@ -63,4 +65,19 @@ function useCloseWhenWide(dialog: React.RefObject<HTMLDialogElement | null>) {
     wide.addEventListener('change', close)
     return () => wide.removeEventListener('change', close)
   }, [dialog])
+}
+
+// What others said while the window was in the background, in its title.
+function useUnreadTitle(entries: Entry[]) {
+  const seen = useRef(0)
+  useEffect(() => {
+    const show = () => {
+      if (!document.hidden) seen.current = entries.at(-1)?.key ?? 0
+      const unread = entries.filter((e) => e.key > seen.current && e.kind === 'message' && !e.mine).length
+      document.title = unread > 0 ? `(${unread}) Parley` : 'Parley'
+    }
+    show()
+    document.addEventListener('visibilitychange', show)
+    return () => document.removeEventListener('visibilitychange', show)
+  }, [entries])
 }

@@ -52,13 +52,15 @@ function GroupItem({ group, state }: { group: Group; state: State }) {
   }
   if (first.kind === 'alert') {
     return (
-      <li className="alert" role="alert">
-        <AlertIcon />
-        <div>
-          <p className="alert-title">
-            Announcement <Time at={first.at} />
-          </p>
-          <p>{first.text}</p>
+      <li>
+        <div className="alert" role="alert">
+          <AlertIcon />
+          <div>
+            <p className="alert-title">
+              Announcement <Time at={first.at} />
+            </p>
+            <p>{first.text}</p>
+          </div>
         </div>
       </li>
     )
