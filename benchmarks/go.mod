@@ -3,3 +3,16 @@ module github.com/parleychat/chat/benchmarks
 go 1.26
 
 replace github.com/parleychat/chat => ..
+
+require github.com/parleychat/chat v0.0.0
+
+require (
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/ws v1.5.0 // indirect
+	github.com/gofrs/uuid v4.0.0+incompatible // indirect
+	github.com/gomodule/redigo v1.8.4 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/googollee/go-socket.io v1.7.0 // indirect
+	github.com/gorilla/websocket v1.4.2 // indirect
+	github.com/rs/cors v1.11.1 // indirect
+)

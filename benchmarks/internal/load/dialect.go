@@ -42,7 +42,7 @@ func dialectOf(name string) (dialect, error) {
 type eio struct{ version int }
 
 var (
-	packetEvent   = []byte("42")
+	packetEvent   = []byte(`42["msg"`)
 	packetConnect = []byte("40")
 )
 

@@ -21,6 +21,7 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "address to listen on")
 	pprof := flag.String("pprof", "", "address for net/http/pprof; none by default")
+	noroom := flag.Bool("noroom", false, "nobody joins the room (the idle run: nobody talks)")
 	flag.Parse()
 	if *pprof != "" {
 		go func() { log.Println(http.ListenAndServe(*pprof, nil)) }()
@@ -30,7 +31,7 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("listening", ln.Addr())
-	r := newRoom()
+	r := &room{closed: *noroom}
 	go r.heartbeat()
 	log.Fatal(http.Serve(ln, r))
 }

@@ -16,14 +16,17 @@ const (
 
 // A room is the server's only one, and everybody is in it.
 type room struct {
+	// closed keeps everybody out, for the idle run.
+	closed bool
 	// mu guards members and each member's place in it.
 	mu      sync.RWMutex
 	members []*client
 }
 
-func newRoom() *room { return new(room) }
-
 func (r *room) join(c *client) {
+	if r.closed {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.place = len(r.members)
