@@ -42,7 +42,7 @@ export function collect(emitter, event, pick = (...args) => args) {
       check();
     });
     return within(`enough of ${event}`, done, ms).catch((err) => {
-      throw new Error(`${err.message}; ${items.length} came, the last: ${JSON.stringify(items.at(-1))}`);
+      throw new Error(`${err.message}; ${items.length} came, the last: ${JSON.stringify(items.at(-1))?.slice(0, 200)}`);
     });
   };
   return { items, add, until, count: (n, ms) => until((all) => all.length >= n, ms) };

@@ -101,7 +101,7 @@ func (b *bench) handlers() []chat.Option {
 				Protocol: c.Protocol(), Recovered: c.Recovered(), Rooms: c.Rooms(),
 			}}, nil
 		}),
-		chat.OnRaw("ask", ask), chat.OnRaw("ask-room", askRoom),
+		chat.On("ticks", ticks), chat.OnRaw("ask", ask), chat.OnRaw("ask-room", askRoom),
 		chat.OnRaw("broadcast", func(_ context.Context, c *chat.Client, e *chat.Event) ([]any, error) {
 			name, args, err := nameAndArgs(e, 0)
 			if err != nil {
@@ -183,4 +183,14 @@ func askRoom(ctx context.Context, c *chat.Client, e *chat.Event) ([]any, error) 
 		answers[i] = r.Value
 	}
 	return []any{answers}, nil
+}
+
+// ticks sends so many events, numbered, without waiting for anything.
+func ticks(_ context.Context, c *chat.Client, n int) error {
+	for i := range n {
+		if err := c.Emit("tick", i); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { call, collect, next, within } from "../lib/wait.mjs";
+import { connect, kinds, open, serve, upgraded, versions } from "../lib/clients.mjs";
+
+// Recovery would mend what an upgrade breaks.
+const server = serve("-recovery=false");
+const messages = 1000;
+const clients = 8; // of each version
+const whole = Array.from({ length: messages }, (_, i) => i);
+
+// traffic sends the messages from the connect on, a few at each turn, so that the upgrade falls among them.
+function traffic(socket) {
+  let sent = 0;
+  return new Promise((resolve) => {
+    const turn = () => {
+      const upTo = Math.min(sent + 10, messages);
+      while (sent < upTo) socket.emit("message", sent++, "語");
+      if (sent === messages) return resolve();
+      setImmediate(turn);
+    };
+    turn();
+  });
+}
+
+async function upgradeUnderTraffic(kind) {
+  const socket = open(kind, server.url);
+  const lost = collect(socket, "disconnect", (reason) => reason);
+  const back = collect(socket, "message-back", (i) => i);
+  const down = collect(socket, "tick", (i) => i);
+  await next(socket, "connect");
+  const first = socket.io.engine.transport.name;
+  socket.emit("ticks", messages);
+  await traffic(socket);
+  await upgraded(socket);
+  const got = await back.count(messages, 40000);
+  assert.deepEqual(got, whole, `${kind.name}: what it sent`);
+  assert.deepEqual(await down.count(messages, 40000), whole, `${kind.name}: what the server sent`);
+  assert.equal(first, "polling");
+  assert.equal((await call(socket, "whoami")).transport, "websocket");
+  assert.deepEqual(lost.items, [], kind.name);
+}
+
+for (const version of versions) {
+  const kind = kinds.find((k) => k.version === version.version && k.transport === "upgrade");
+  test(`upgrades under traffic lose and reorder nothing: ${version.version}`, async () => {
+    await Promise.all(Array.from({ length: clients }, () => upgradeUnderTraffic(kind)));
+  });
+}
+
+test("a room's messages while its members upgrade", async () => {
+  const speaker = await connect(kinds.find((k) => k.name === "4.8.4 websocket"), server.url);
+  const room = "moving";
+  const upgrading = kinds.filter((k) => k.transport === "upgrade");
+  const members = upgrading.map((kind) => open(kind, server.url));
+  const heard = members.map((socket) => collect(socket, "new_message", (m) => m.seq));
+  const from = await Promise.all(
+    members.map(async (socket) => {
+      await next(socket, "connect");
+      return (await call(socket, "join_room", { room })).seq;
+    }),
+  );
+  await call(speaker, "join_room", { room });
+  const acks = [];
+  const spoken = new Promise((resolve) => {
+    for (let i = 0; i < messages; i++) {
+      speaker.emit("chat_message", { room, text: `m${i}` }, (answer) => acks.push(answer.message.seq) === messages && resolve());
+    }
+  });
+  await Promise.all(members.map(upgraded));
+  await within("the acks", spoken, 40000);
+  for (const [i, log] of heard.entries()) {
+    assert.equal(from[i], 0);
+    assert.deepEqual(await log.count(messages, 40000), whole.map((n) => n + 1), upgrading[i].name);
+  }
+  assert.deepEqual(acks, whole.map((n) => n + 1));
+});
