@@ -1,0 +1,231 @@
+package chat_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/chattest"
+)
+
+func TestRecovery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		hub := newHub(t, byUser(), chat.WithRooms("lobby"), chat.OnConnect(func(_ context.Context, c *chat.Client) {
+			if c.Recovered() != (c.Get(key{}) != nil) {
+				t.Errorf("recovered %v, value %v", c.Recovered(), c.Get(key{}))
+			}
+			c.Set(key{}, c.ID())
+		}))
+		ann, bob := chattest.Dial(t, hub, as("ann")), chattest.Dial(t, hub, as("bob"))
+		join(t, ann, "r")
+		join(t, bob, "r")
+		bob.Expect("user_joined")
+		id := bob.ID()
+		mustAsk(t, ann, "chat_message", object{"room": "r", "text": "seen"})
+		bob.Expect("new_message")
+
+		bob.Drop()
+		synctest.Wait()
+		for i := range 10 {
+			mustAsk(t, ann, "chat_message", object{"room": "r", "text": fmt.Sprint(i)})
+		}
+		mustAsk(t, ann, "typing", object{"room": "r", "on": true})
+		for _, emit := range []func(string, ...any) error{hub.Emit, hub.Room("lobby").Emit, hub.To(chat.Users("bob")).Emit, hub.To(chat.Clients(id)).Emit} {
+			if err := emit("host", 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := hub.To(chat.Users("ann")).Emit("private", 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := hub.To().Except(chat.Clients(id)).Emit("private", 1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Second)
+		bob.Reconnect()
+		if !bob.Recovered() || bob.ID() != id {
+			t.Fatal("not recovered")
+		}
+		for i := range 10 {
+			if e := entryOf(t, bob.Expect("new_message")); e.Text != fmt.Sprint(i) {
+				t.Fatalf("%d: %+v", i, e)
+			}
+		}
+		for range 4 {
+			bob.Expect("host")
+		}
+		synctest.Wait()
+		for _, event := range []string{"new_message", "typing", "private", "host"} {
+			bob.None(event)
+		}
+		// In its rooms, and known there.
+		mustAsk(t, bob, "chat_message", object{"room": "r", "text": "back"})
+		if e := entryOf(t, ann.Expect("new_message")); e.UserID != "bob" || e.SID != id {
+			t.Fatalf("%+v", e)
+		}
+	})
+}
+
+func TestRecoveryOfWhoWasNotMissedYet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, byUser(), chat.WithRooms("r"))
+		bob := chattest.Dial(t, hub, as("bob"))
+		pid, offset := bob.Session()
+		if pid == "" {
+			t.Fatal("no pid")
+		}
+		// The first connection is still alive, as far as the hub knows.
+		other := chattest.Dial(t, hub, as("bob"), chattest.Recover(pid, offset))
+		if !other.Recovered() || other.ID() != bob.ID() {
+			t.Fatal("not recovered")
+		}
+		bob.WaitClosed()
+		if n := hub.Stats().Clients; n != 1 {
+			t.Fatal(n)
+		}
+		// Who knows the pid but is somebody else gets nothing of it.
+		mallory := chattest.Dial(t, hub, as("mallory"), chattest.Recover(pid, offset))
+		if mallory.Recovered() || mallory.ID() == bob.ID() {
+			t.Fatal("another user's session was taken over")
+		}
+		if err := hub.Client(other.ID()).Emit("still there"); err != nil {
+			t.Fatal(err)
+		}
+		other.Expect("still there")
+	})
+}
+
+func TestNoRecovery(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		opts []chat.Option
+		away func(t *testing.T, hub *chat.Hub, c *chattest.Client)
+	}{
+		"past the window": {nil, func(_ *testing.T, _ *chat.Hub, c *chattest.Client) { c.Drop(); time.Sleep(121 * time.Second) }},
+		"after disconnect": {nil, func(_ *testing.T, hub *chat.Hub, c *chattest.Client) {
+			hub.Client(c.ID()).Disconnect()
+			c.WaitClosed()
+		}},
+		"more than the bytes kept": {[]chat.Option{chat.WithRecovery(time.Minute, 10_000)}, func(t *testing.T, hub *chat.Hub, c *chattest.Client) {
+			c.Drop()
+			synctest.Wait()
+			for range 10 {
+				if err := hub.Emit("big", strings.Repeat("x", 2000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		"more than an outbox": {[]chat.Option{chat.WithLimits(chat.Limits{Outbox: 10_000})}, func(t *testing.T, hub *chat.Hub, c *chattest.Client) {
+			c.Drop()
+			synctest.Wait()
+			for range 10 {
+				if err := hub.Emit("big", strings.Repeat("x", 2000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				hub := newHub(t, append(tt.opts, byUser(), chat.WithRooms("r"))...)
+				c := chattest.Dial(t, hub, as("ann"))
+				id := c.ID()
+				join(t, c, "left-behind")
+				tt.away(t, hub, c)
+				if c.Reconnect(); c.Recovered() || c.ID() == id {
+					t.Fatal("recovered")
+				}
+				if rooms := hub.Client(c.ID()).Rooms(); len(rooms) != 1 || rooms[0] != "r" {
+					t.Fatal(rooms)
+				}
+				synctest.Wait()
+				c.None("big")
+			})
+		})
+	}
+}
+
+func TestRecoveryForgetsRoomsThatPolicyTookBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		banned := false
+		hub := newHub(t, byUser(), chat.WithRoomPolicy(chat.RoomPolicy{Join: func(_ context.Context, _ *chat.Client, room string) error {
+			if room == "vip" && banned {
+				return chat.Errorf(chat.Forbidden, "no more")
+			}
+			return nil
+		}}))
+		c := chattest.Dial(t, hub, as("ann"))
+		join(t, c, "vip")
+		join(t, c, "r")
+		c.Drop()
+		synctest.Wait()
+		banned = true
+		for _, room := range []string{"vip", "r"} {
+			if err := hub.Room(room).Emit("to-"+room, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Reconnect()
+		if !c.Recovered() {
+			t.Fatal("not recovered")
+		}
+		c.Expect("to-r")
+		synctest.Wait()
+		c.None("to-vip")
+		if rooms := hub.Client(c.ID()).Rooms(); len(rooms) != 1 || rooms[0] != "r" {
+			t.Fatal(rooms)
+		}
+	})
+}
+
+func TestRecoveryAfterRecovery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, chat.WithRooms("r"))
+		c := chattest.Dial(t, hub)
+		user := hub.Client(c.ID()).User().ID
+		for i := range 5 {
+			c.Drop()
+			synctest.Wait()
+			if err := hub.Room("r").Emit("tick", i); err != nil {
+				t.Fatal(err)
+			}
+			if c.Reconnect(); !c.Recovered() {
+				t.Fatal("not recovered", i)
+			}
+		}
+		for i := range 5 {
+			var n int
+			if c.Expect("tick").Decode(0, &n); n != i {
+				t.Fatal(n, i)
+			}
+		}
+		if u := hub.Client(c.ID()).User().ID; u != user { // an anonymous one too
+			t.Fatal(u, user)
+		}
+	})
+}
+
+func TestNoOffsetWithoutRecovery(t *testing.T) {
+	t.Parallel()
+	hub := newHub(t, chat.WithRecovery(0, 0))
+	c := chattest.Dial(t, hub)
+	if pid, _ := c.Session(); pid != "" {
+		t.Fatal(pid)
+	}
+	if err := hub.Emit("x", 1, "last"); err != nil {
+		t.Fatal(err)
+	}
+	if m := c.Expect("x"); m.Len() != 2 || m.Offset != "" {
+		t.Fatalf("%+v", m)
+	}
+}
