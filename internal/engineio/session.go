@@ -26,8 +26,9 @@ type Session struct {
 	writing  bool       // somebody takes from the queue
 	pinged   bool       // EIO=4: a ping is out
 	pins     int16
-	sent     int // bytes of queue[0] that are written
-	queued   int // what queue weighs
+	cut      uint16 // status code of the close frame that is to take the place of what is queued; 0: none
+	sent     int    // bytes of queue[0] that are written
+	queued   int    // what queue weighs
 	queue    []*Packet
 	lost     []uint64    // tags of what was taken off the queue unwritten
 	poll     *polling    // nil once the transport is websocket
@@ -127,6 +128,9 @@ func (s *Session) wroteLocked(n int) {
 		done++
 	}
 	s.dropLocked(done)
+	if s.cut != 0 {
+		s.cutLocked()
+	}
 }
 
 // dropLocked takes the first n packets off the queue.
@@ -151,7 +155,14 @@ func (s *Session) Close(reason Reason) {
 		code = closeGoingAway
 	}
 	s.mu.Lock()
-	wake := s.shutLocked(reason, code)
+	wake := false
+	switch {
+	case !s.closingLocked(reason):
+	case s.direct:
+		wake = s.queueLocked(newCloseFrame(code))
+	default:
+		s.poll.look()
+	}
 	s.mu.Unlock()
 	if wake {
 		s.srv.flush.add(s)
@@ -161,36 +172,39 @@ func (s *Session) Close(reason Reason) {
 // hangUp ends a WebSocket session with a close frame and without what is queued: the client has said that it closes, or broke the protocol.
 func (s *Session) hangUp(reason Reason, code int) {
 	s.mu.Lock()
-	if s.writing { // a close frame would come too late, behind what is on its way
-		s.abortLocked(reason)
-		s.mu.Unlock()
-		return
+	wake := false
+	if s.closingLocked(reason) {
+		s.cut = uint16(code)
+		// While somebody writes from the queue, what comes next in it is his to decide.
+		if !s.writing {
+			s.cutLocked()
+			wake = s.wakeLocked()
+		}
 	}
-	if s.state.Load() == stateOpen {
-		begun := min(s.sent, 1) // a packet of which a part is written
-		s.lost = tags(s.lost, s.queue[begun:])
-		clear(s.queue[begun:])
-		s.queue = s.queue[:begun]
-	}
-	wake := s.shutLocked(reason, code)
 	s.mu.Unlock()
 	if wake {
 		s.srv.flush.add(s)
 	}
 }
 
-func (s *Session) shutLocked(reason Reason, code int) (wake bool) {
+// cutLocked takes off the queue what hangUp does not send, and puts the close frame there. A packet of which a part is written stays.
+func (s *Session) cutLocked() {
+	begun := min(s.sent, 1)
+	s.lost = tags(s.lost, s.queue[begun:])
+	clear(s.queue[begun:])
+	s.queue = append(s.queue[:begun], newCloseFrame(int(s.cut)))
+	s.cut = 0
+}
+
+// closingLocked begins the end of an open session.
+func (s *Session) closingLocked(reason Reason) bool {
 	if s.state.Load() != stateOpen {
 		return false
 	}
 	s.reason = reason
 	s.state.Store(stateClosing)
 	s.closing = s.srv.gate.after(closeGrace, func() { s.Abort(reason) })
-	if s.direct {
-		return s.queueLocked(newCloseFrame(code))
-	}
-	s.poll.look()
-	return false
+	return true
 }
 
 // Abort is Close without the flush.
