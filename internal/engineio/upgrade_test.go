@@ -59,6 +59,7 @@ func TestProbesThatFail(t *testing.T) {
 		url := strings.Replace(q, "polling", "websocket", 1)
 
 		c := b.ws(url) // a second one beside it is refused, the first goes on
+		synctest.Wait()
 		b.ws(url).want("close 1002", "end")
 		c.send("2probe")
 		c.want("3probe")

@@ -292,7 +292,7 @@ func TestCompression(t *testing.T) {
 		t.Fatal(err, len(got.Payload))
 	}
 	c.want("4short")
-	bomb, _ := wsflate.CompressFrame(ws.NewTextFrame(bytes.Repeat([]byte("4"), 64<<20)))
+	bomb, _ := wsflate.CompressFrame(ws.NewTextFrame(bytes.Repeat([]byte("4"), 4<<20)))
 	raw.Reset()
 	_ = ws.WriteFrame(&raw, ws.MaskFrame(bomb))
 	c.raw(raw.Bytes())
