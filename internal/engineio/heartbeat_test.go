@@ -64,6 +64,32 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
+// The pings keep their interval where the time for an answer is the longer one.
+func TestHeartbeatLongTimeout(t *testing.T) {
+	patient := func(o *setup) { o.cfg.PingInterval, o.cfg.PingTimeout = 5*time.Second, time.Minute }
+	bubble(t, patient, func(t *testing.T, b *bench) {
+		c := b.ws("EIO=4&transport=websocket")
+		c.readSlow()
+		last := time.Now()
+		for range 5 {
+			if m := c.readSlow(); m != "2" {
+				t.Fatalf("read %q", m)
+			}
+			after(t, last, 5*time.Second, grain)
+			c.send("3")
+			last = time.Now()
+		}
+		if m := c.readSlow(); m != "2" {
+			t.Fatalf("read %q", m)
+		}
+		if m := c.readSlow(); m != "end" {
+			t.Fatalf("read %q", m)
+		}
+		after(t, last, 65*time.Second, grain)
+		b.peer().wantEnd(t, ReasonPingTimeout)
+	})
+}
+
 // readSlow is read without the test's own limit.
 func (c *sock) readSlow() string {
 	return c.readWithin(time.Hour)

@@ -90,7 +90,7 @@ func (s *Session) beat(now time.Duration) time.Duration {
 		return s.pingLocked(due)
 	}
 	if due > now {
-		return due
+		return s.nextLook(now, due)
 	}
 	if s.reading.Load() {
 		// What the client sent waits behind the handler; once it is through, the answer is found.
@@ -102,15 +102,25 @@ func (s *Session) beat(now time.Duration) time.Duration {
 	return 0
 }
 
+// nextLook is the session's next turn while an answer is awaited until due: where that is longer than the interval, the answer makes the
+// next ping due before it.
+func (s *Session) nextLook(now, due time.Duration) time.Duration {
+	if s.version == 3 {
+		return due
+	}
+	return min(due, now+s.srv.cfg.PingInterval)
+}
+
 // pingLocked sends the ping that is due. The answer's time runs from when it was due, not from when it was sent.
 func (s *Session) pingLocked(due time.Duration) time.Duration {
 	s.pinged = true
+	pinged := due
 	due += s.srv.cfg.PingTimeout
 	s.due.Store(int64(due))
 	if s.queueLocked(packetPing) {
 		s.srv.flush.add(s)
 	}
-	return due
+	return s.nextLook(pinged, due)
 }
 
 // expire ends the session if its time is over, whether or not the wheel has got to it.
