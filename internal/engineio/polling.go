@@ -18,7 +18,8 @@ type polling struct {
 	last      byte // type of the packet that ends the session on a waiting GET: close, or noop where the client closed
 	probe     *wsConn
 	probed    bool          // the client has sent 2probe
-	release   bool          // a GET that waited when it did is to end
+	during    bool          // the GET came after that
+	release   bool          // the GET came before, and is to end
 	upgrading bool          // the client has sent 5
 	changed   chan struct{} // tells the waiting GET to look again
 	turn      *sync.Cond    // tells those who wait for a GET or a POST to be over
@@ -116,7 +117,7 @@ func (s *Session) beginGetLocked() (*polling, *Refusal) {
 			s.abortLocked(ReasonTransportError)
 			return nil, errBadRequest
 		case p.get == noGet:
-			p.get = getWaits
+			p.get, p.during, p.release = getWaits, p.probed, false
 			return p, nil
 		}
 		// The client may have the whole response, and ask anew, before the one who writes it is back.
@@ -127,9 +128,8 @@ func (s *Session) beginGetLocked() (*polling, *Refusal) {
 // awaitLocked waits for something to answer a GET with: packets, a last packet of the type given, or both. Not
 // ok: the GET is refused.
 func (s *Session) awaitLocked(ctx context.Context, p *polling) (packets []*Packet, last byte, ok bool) {
-	during := p.probed
 	var held <-chan time.Time
-	if during {
+	if p.during {
 		t := time.NewTimer(noopDelay)
 		defer t.Stop()
 		held = t.C
@@ -145,14 +145,13 @@ func (s *Session) awaitLocked(ctx context.Context, p *polling) (packets []*Packe
 			return nil, p.last, true
 		case s.state.Load() == stateClosing:
 			return slices.Clone(s.queue), '1', true
-		case p.upgrading && during:
+		case p.upgrading && p.during:
 			return nil, 0, false
 		case p.upgrading:
 			return nil, '6', true
 		case len(s.queue) > 0:
 			return slices.Clone(s.queue), 0, true
 		case p.release, noop && p.probed:
-			p.release = false
 			return nil, '6', true
 		}
 		s.mu.Unlock()

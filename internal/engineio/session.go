@@ -257,6 +257,10 @@ func (s *Session) endLocked() {
 	s.pins = -1 // it never comes back to 0
 	unsent := append(tags(nil, s.queue), s.lost...)
 	s.queue, s.queued, s.lost = nil, 0, nil
+	if s.handler == nil { // it was never accepted
+		s.ended(s.reason, nil)
+		return
+	}
 	go s.ended(s.reason, unsent)
 }
 

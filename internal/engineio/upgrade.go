@@ -52,18 +52,23 @@ func (c *wsConn) probe(op byte, data []byte) error {
 
 func (c *wsConn) answerProbe() error {
 	c.probed = true
+	s := c.s
+	s.mu.Lock()
+	// From here on a GET is one that came during the probe: the client may have the answer, and send one, before Write is back.
+	if p := s.poll; p != nil && p.probe == c {
+		p.probed = true
+	}
+	s.mu.Unlock()
 	// Nobody else writes to this connection yet.
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.s.srv.cfg.WriteTimeout))
+	_ = c.conn.SetWriteDeadline(time.Now().Add(s.srv.cfg.WriteTimeout))
 	if _, err := c.conn.Write(newControl("3probe").frame); err != nil {
 		return errGone
 	}
 	_ = c.conn.SetWriteDeadline(time.Time{})
-	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.poll; p != nil && p.probe == c {
-		p.probed = true
-		p.release = p.get == getWaits
+		p.release = !p.during
 		p.look()
 	}
 	return nil

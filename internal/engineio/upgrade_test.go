@@ -65,9 +65,12 @@ func TestProbesThatFail(t *testing.T) {
 		c.want("3probe")
 		c.send("4not an upgrade")
 		c.want("end")
+		synctest.Wait()
 
 		b.probe(q).want("end") // silence: dropped after UpgradeTimeout
+		synctest.Wait()
 		b.ws(url).want("end")
+		synctest.Wait()
 
 		c = b.probe(q)
 		_ = c.conn.Close()
