@@ -252,9 +252,7 @@ func (c *Client) WaitClosed() string {
 
 // Close leaves the namespace and ends the connection, as a page does by socket.disconnect().
 func (c *Client) Close() {
-	conn := c.current()
-	conn.leave(c.disconnectPacket())
-	<-conn.done
+	c.current().leave(c.disconnectPacket())
 }
 
 func (c *Client) disconnectPacket() []byte {
@@ -288,9 +286,10 @@ func (c *Client) current() *conn {
 	return c.conn
 }
 
+// cleanup closes as Close does, so that what was sent last arrives and the server need not wait for a ping timeout.
 func (c *Client) cleanup() {
 	if conn := c.current(); conn != nil {
-		conn.end("transport close")
+		conn.leave(c.disconnectPacket())
 	}
 	c.server.stop()
 	if conn := c.current(); conn != nil {

@@ -3,6 +3,7 @@ package chattest
 import (
 	"encoding/json"
 	"sync"
+	"time"
 
 	"github.com/parleychat/chat/internal/socketio"
 )
@@ -56,13 +57,20 @@ func (k *conn) queue(frames ...frame) bool {
 	return true
 }
 
-// leave sends a last packet, says goodbye, and ends.
+// leave sends a last packet, says goodbye, and ends; it does not wait long for a server that takes nothing in.
 func (k *conn) leave(packet []byte) {
 	k.send(packet, nil)
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.bye = true
 	k.wake.Signal()
+	k.mu.Unlock()
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case <-k.done:
+	case <-patience.C:
+		k.end("io client disconnect")
+	}
 }
 
 func (k *conn) call(reply chan Args) uint64 {
@@ -80,7 +88,9 @@ func (k *conn) end(why string) {
 		k.mu.Unlock()
 		return
 	}
-	k.why = why
+	if k.why = why; k.bye {
+		k.why = "io client disconnect"
+	}
 	close(k.done)
 	k.wake.Signal()
 	k.mu.Unlock()
@@ -95,6 +105,12 @@ func (k *conn) reason() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.why
+}
+
+func (k *conn) leaving() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.bye
 }
 
 func (k *conn) isClosed() bool { return k.reason() != "" }
@@ -130,7 +146,9 @@ func (k *conn) read(connect []byte) {
 			if refused, ok := err.(*DialError); ok {
 				k.settle(refused)
 			}
-			k.end("transport close")
+			if !k.leaving() { // then the writer, whose goodbye this may be the answer to, ends it
+				k.end("transport close")
+			}
 			return
 		}
 		for _, f := range frames {
