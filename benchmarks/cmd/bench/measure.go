@@ -136,10 +136,18 @@ func (b *bench) rounds(ctx context.Context, n int, cs []contender, p load.Plan) 
 				continue
 			}
 			c.add(p.Mode, r)
-			slog.Info(p.Mode, "server", c.server.name, "round", i+1, "rss_kib", tenth(r.BytesPerConn/1024),
-				"us_connect", tenth(r.MicrosPerConnect), "us_delivery", tenth(r.MicrosPerDelivery), "deliveries_s", tenth(r.DeliveriesPerSecond))
+			progress(c.server.name, i+1, p.Mode, r)
 		}
 	}
+}
+
+func progress(name string, round int, mode string, r load.Result) {
+	log := slog.With("server", name, "round", round)
+	if mode == "idle" {
+		log.Info(mode, "rss_kib", tenth(r.BytesPerConn/1024), "us_connect", tenth(r.MicrosPerConnect))
+		return
+	}
+	log.Info(mode, "us_delivery", tenth(r.MicrosPerDelivery), "deliveries_s", tenth(r.DeliveriesPerSecond))
 }
 
 func tenth(v float64) float64 { return math.Round(v*10) / 10 }

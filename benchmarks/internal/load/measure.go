@@ -46,6 +46,7 @@ const (
 	connectLimit  = 120 * time.Second
 	connectFlight = 64
 	drainLimit    = 10 * time.Second
+	joinPause     = 300 * time.Millisecond
 )
 
 // Run carries the plan out.
@@ -185,6 +186,10 @@ func (l *Load) talk(rate int, end time.Time) error {
 // assemble connects everybody and sees one text reach every member.
 func (l *Load) assemble(p Plan) error {
 	if err := l.Connect(p.Members, connectFlight, connectLimit); err != nil {
+		return err
+	}
+	// Some servers answer CONNECT before the connection is in the room.
+	if err := l.run(time.Now().Add(joinPause)); err != nil {
 		return err
 	}
 	if err := l.say(l.conns[0], "first:"); err != nil {
