@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"errors"
+
 	"github.com/parleychat/chat/internal/socketio"
 )
 
@@ -25,6 +27,7 @@ func (c *Client) dispatch(in *socketio.Event) {
 		res, err = c.call(h, e)
 	}
 	switch {
+	case errors.Is(err, ErrNoAck):
 	case err != nil:
 		c.fail(e, err)
 	case e.NeedsAck && !e.answered:

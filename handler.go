@@ -38,7 +38,7 @@ type Event struct {
 }
 
 // A Handler takes an event; what it returns are the ack's arguments, where the client asked for one. An error is answered by an ack
-// {"ok":false,"error":{…}}, or by the event "error" where there is no ack.
+// {"ok":false,"error":{…}}, or by the event "error" where there is no ack; ErrNoAck by neither.
 //
 // Handlers run one at a time for each client of a namespace, in the order of its events, and may block. ctx has the values of the handshake's
 // request and ends when Shutdown's deadline passes; it does not end when the client leaves.

@@ -3,13 +3,17 @@ package chat_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/parleychat/chat"
 )
 
 // rawConn is a WebSocket client of Engine.IO 4 that sends what it is told to.
@@ -59,5 +63,25 @@ func (c *rawConn) expect(t testing.TB, prefix string) string {
 		if string(text) == "2" {
 			c.send(t, "3")
 		}
+	}
+}
+
+// An event answered with ErrNoAck gets neither an ack nor an error: the next thing that the client hears is about its next event.
+func TestErrNoAck(t *testing.T) {
+	t.Parallel()
+	hub := newHub(t,
+		chat.On("silent", func(context.Context, *chat.Client, any) error { return fmt.Errorf("not now: %w", chat.ErrNoAck) }),
+		chat.On("loud", func(context.Context, *chat.Client, any) error { return nil }),
+	)
+	srv := httptest.NewServer(hub)
+	t.Cleanup(srv.Close)
+	c := dialRaw(t, srv.Listener.Addr().String())
+	c.send(t, "40")
+	c.expect(t, "40")
+	for _, packet := range []string{`421["silent"]`, `42["silent"]`, `422["loud"]`} {
+		c.send(t, packet)
+	}
+	if got := c.expect(t, "4"); got != `432[{"ok":true}]` {
+		t.Fatalf("got %s", got)
 	}
 }
