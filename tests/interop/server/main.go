@@ -87,6 +87,9 @@ func run(f flags) error {
 	mux.Handle("/socket.io/", hub)
 	mux.Handle("/engine.io/", newEcho(f))
 	mux.HandleFunc("GET /count", b.count)
+	if f.clientSuite {
+		return serve(f.addr, delayed(mux), hub)
+	}
 	return serve(f.addr, mux, hub)
 }
 
