@@ -51,7 +51,7 @@ func trimRequest(r *http.Request) *http.Request {
 		Method: r.Method, URL: r.URL, Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
 		Header: r.Header, Host: r.Host, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
 	}
-	return t.WithContext(context.WithoutCancel(r.Context()))
+	return t.WithContext(valuesOf(r))
 }
 
 // Known implements socketio.Backend.
@@ -236,7 +236,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	t := st.(*ticket)
 	sp := t.space
 	c := &Client{
-		space: sp, sess: link.Session(), link: link, user: t.user, protocol: uint8(t.proto), address: t.address,
+		space: sp, sess: link.Session(), link: link, user: t.user, protocol: uint8(t.proto),
 		ctx: handlerContext{Context: h.life, values: t.values},
 	}
 	sp.mu.Lock()
@@ -247,6 +247,9 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 		}
 		link.Disconnect(true)
 		return nil
+	}
+	if t.address != "" {
+		c.rareLocked().address = t.address
 	}
 	replay := sp.restoreLocked(c, t)
 	if !c.recovered {
@@ -292,7 +295,10 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 		return nil
 	}
 	sp.recovery.removeLocked(t.pid, lost)
-	c.id, c.pid, c.recovered, c.started, c.values = lost.id, t.pid, true, lost.started, lost.values
+	c.id, c.pid, c.recovered, c.started = lost.id, t.pid, true, lost.started
+	if lost.values != nil {
+		c.rareLocked().values = lost.values
+	}
 	if c.user.ID == "" {
 		c.user = lost.user
 	}

@@ -48,6 +48,7 @@ type core struct {
 	ended    bool       // guarded by shutdown
 
 	legacyClients atomic.Int64
+	counter       atomic.Uint64 // of events; one for all namespaces, since a session's unsent tags are those of all
 	dropped       atomic.Int64
 	evicted       atomic.Int64
 }

@@ -21,18 +21,30 @@ type Client struct {
 
 	protocol  uint8
 	recovered bool
-	address   string // counted for Limits.ClientsPerAddress; empty where that is not limited
 
 	// Guarded by space.mu.
 	gone       bool
 	rooms      []membership // in the order of joining
-	values     map[any]any
 	nextOfUser *Client
 	started    uint64 // the namespace's counter when the session began
-	life       context.Context
-	endLife    context.CancelFunc
+	rare       *rare
 
 	inbox inbox
+}
+
+// rare is what most clients do not have.
+type rare struct {
+	values  map[any]any
+	life    context.Context
+	endLife context.CancelFunc
+	address string // counted for Limits.ClientsPerAddress
+}
+
+func (c *Client) rareLocked() *rare {
+	if c.rare == nil {
+		c.rare = &rare{}
+	}
+	return c.rare
 }
 
 // membership is a client's subscription to a room.
@@ -83,13 +95,14 @@ func (c *Client) Transport() string { return c.sess.Transport() }
 func (c *Client) Context() context.Context {
 	c.space.mu.Lock()
 	defer c.space.mu.Unlock()
-	if c.life == nil {
-		c.life, c.endLife = context.WithCancel(context.Background())
+	r := c.rareLocked()
+	if r.life == nil {
+		r.life, r.endLife = context.WithCancel(context.Background())
 		if c.gone {
-			c.endLife()
+			r.endLife()
 		}
 	}
-	return c.life
+	return r.life
 }
 
 // Emit sends an event to the client. It never blocks. What is sent to a client that has just left is kept for its recovery.
@@ -150,13 +163,14 @@ func (c *Client) Disconnect() {
 func (c *Client) Set(key, value any) {
 	c.space.mu.Lock()
 	defer c.space.mu.Unlock()
+	r := c.rareLocked()
 	switch {
 	case value == nil:
-		delete(c.values, key)
-	case c.values == nil:
-		c.values = map[any]any{key: value}
+		delete(r.values, key)
+	case r.values == nil:
+		r.values = map[any]any{key: value}
 	default:
-		c.values[key] = value
+		r.values[key] = value
 	}
 }
 
@@ -164,7 +178,10 @@ func (c *Client) Set(key, value any) {
 func (c *Client) Get(key any) any {
 	c.space.mu.Lock()
 	defer c.space.mu.Unlock()
-	return c.values[key]
+	if c.rare == nil {
+		return nil
+	}
+	return c.rare.values[key]
 }
 
 func (c *Client) roomNamesLocked() []string {

@@ -54,6 +54,7 @@ type settings struct {
 	recoveryWindow time.Duration
 	recoveryBytes  int64
 	grace          time.Duration
+	presenceMost   int // negative: no bound
 	limits         Limits
 	timeouts       Timeouts
 	spaces         map[string]*spaceSettings
@@ -111,6 +112,7 @@ func defaults() *settings {
 		recoveryWindow: 2 * time.Minute,
 		recoveryBytes:  32 << 20,
 		grace:          5 * time.Second,
+		presenceMost:   -1,
 		limits: Limits{
 			Payload: 1_000_000, Outbox: 1 << 20, Inbox: 1 << 20, Depth: 64, Attachments: 10, Text: 8_000,
 			ClientsPerUser: 20, ClientsPerAddress: -1, LegacyClients: 10_000, RoomsPerClient: 200,
@@ -236,6 +238,12 @@ func WithRecovery(window time.Duration, bytes int64) Option {
 // user_left nor user_joined. 0: it does not wait.
 func WithGrace(d time.Duration) Option {
 	return hubOption("WithGrace", func(b *builder) { b.hub.grace = d })
+}
+
+// WithPresence bounds the size of the rooms in which user_joined and user_left are sent, in users: in a larger room neither is. The default, and a
+// negative number, is no bound; 0 turns both off. What they cost grows with the square of a room's size when everybody comes at once.
+func WithPresence(most int) Option {
+	return hubOption("WithPresence", func(b *builder) { b.hub.presenceMost = most })
 }
 
 // WithLimits sets the limits that are not zero in l.

@@ -45,6 +45,9 @@ func (sp *space) announceLocked(p *presence) {
 }
 
 func (sp *space) presenceLocked(event string, p *presence) {
+	if most := sp.hub.set.presenceMost; most >= 0 && len(p.room.users) > most {
+		return
+	}
 	enc, err := socketio.Encode(presenceJSON{p.room.name, p.userID, p.name})
 	if err != nil {
 		return // strings always encode

@@ -135,3 +135,20 @@ func TestEmptyRoomsCostNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestPresenceOfLargeRooms(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, byUser(), chat.WithPresence(2))
+		ann, bob, cid := chattest.Dial(t, hub, as("ann")), chattest.Dial(t, hub, as("bob")), chattest.Dial(t, hub, as("cid"))
+		for _, c := range []*chattest.Client{ann, bob, cid} {
+			join(t, c, "r")
+		}
+		wantPresence(t, ann, "user_joined", "ann")
+		wantPresence(t, ann, "user_joined", "bob")
+		synctest.Wait()
+		ann.None("user_joined")
+		mustAsk(t, cid, "leave_room", object{"room": "r"})
+		wantPresence(t, ann, "user_left", "cid")
+	})
+}

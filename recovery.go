@@ -14,7 +14,7 @@ type recovery struct {
 	window time.Duration
 	space  *space
 	bytes  int64
-	events []kept // by number, ascending and dense
+	events []kept // by number, ascending
 	floor  uint64 // number of the last event that is not kept any more
 	lost   map[string]*lostSession
 	sweep  *time.Timer // runs while anything is kept
@@ -65,8 +65,11 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 		return
 	}
 	s := &lostSession{
-		at: time.Now(), id: c.id, user: c.user, rooms: slices.Clone(c.rooms), values: c.values,
+		at: time.Now(), id: c.id, user: c.user, rooms: slices.Clone(c.rooms),
 		started: c.started, unacked: unsent, client: c, size: int64(512 + 64*len(c.rooms)),
+	}
+	if c.rare != nil {
+		s.values = c.rare.values
 	}
 	r.lost[c.pid] = s
 	r.growLocked(s.size)

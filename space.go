@@ -30,7 +30,7 @@ type space struct {
 	users    map[string]*Client // by user id, the rest by nextOfUser
 	rooms    map[string]*room
 	perAddr  map[string]int
-	counter  uint64 // number of the last event
+	counter  uint64 // number of the last event, out of the Hub's
 	batch    engineio.Batch
 	recovery recovery
 	typing   map[typist]*time.Timer
@@ -108,7 +108,7 @@ func (sp *space) emit(to *audience, event string, args []any) error {
 
 // numberLocked gives the next event its number, and with it its offset.
 func (sp *space) numberLocked(event string, args socketio.Encoded) *outgoing {
-	sp.counter++
+	sp.counter = sp.hub.counter.Add(1)
 	o := &outgoing{space: sp, name: event, args: args}
 	if sp.recovery.window > 0 {
 		var buf [40]byte
@@ -184,8 +184,8 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	defer sp.mu.Unlock()
 	dropped := reason != socketio.ReasonClientDisconnect && reason != socketio.ReasonServerDisconnect
 	c.gone = true
-	if c.endLife != nil {
-		c.endLife()
+	if c.rare != nil && c.rare.endLife != nil {
+		c.rare.endLife()
 	}
 	if dropped && c.pid != "" && !sp.closed {
 		sp.recovery.saveLocked(c, unsent)
@@ -195,8 +195,8 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	}
 	delete(sp.clients, c.id)
 	sp.forgetUserLocked(c)
-	if c.address != "" {
-		sp.leaveAddressLocked(c.address)
+	if c.rare != nil && c.rare.address != "" {
+		sp.leaveAddressLocked(c.rare.address)
 	}
 }
 

@@ -1,0 +1,91 @@
+package chat
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"reflect"
+)
+
+// valuesOf is what a client's handlers get of its request's context: its values, without its end. A context as net/http makes it, to which nobody has added
+// anything, is replaced by one of a tenth of the size, since it stays in memory as long as the connection.
+func valuesOf(r *http.Request) context.Context {
+	ctx := r.Context()
+	if !plain(ctx) {
+		return context.WithoutCancel(ctx)
+	}
+	v := &plainValues{Context: context.Background()}
+	v.server, _ = ctx.Value(http.ServerContextKey).(*http.Server)
+	v.local, _ = ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	return v
+}
+
+// plainValues are the values that net/http gives every request.
+type plainValues struct {
+	context.Context // the background
+	server          *http.Server
+	local           net.Addr
+}
+
+func (v *plainValues) Value(key any) any {
+	switch {
+	case key == http.ServerContextKey && v.server != nil:
+		return v.server
+	case key == http.LocalAddrContextKey && v.local != nil:
+		return v.local
+	}
+	return nil
+}
+
+var (
+	background = reflect.TypeOf(context.Background())
+	valueType  = reflect.TypeOf(context.WithValue(context.Background(), http.ServerContextKey, nil))
+	cancelType = func() reflect.Type {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		return reflect.TypeOf(ctx)
+	}()
+)
+
+// plain tells whether ctx is made of cancellations and of net/http's own two values only. It looks into the standard library's types; whatever it does
+// not recognize, in this version of Go or a later one, is not plain, which costs memory and nothing else.
+func plain(ctx context.Context) bool {
+	for range 8 { // net/http makes five
+		v := reflect.ValueOf(ctx)
+		switch v.Type() {
+		case background:
+			return true
+		case valueType:
+			if key, ok := keyOf(v.Elem()); !ok || key != serverKey && key != localKey {
+				return false
+			}
+		case cancelType:
+		default:
+			return false
+		}
+		parent := v.Elem().FieldByName("Context")
+		if !parent.IsValid() || !parent.CanInterface() {
+			return false
+		}
+		next, ok := parent.Interface().(context.Context)
+		if !ok {
+			return false
+		}
+		ctx = next
+	}
+	return false
+}
+
+var (
+	serverKey = reflect.ValueOf(http.ServerContextKey).Pointer()
+	localKey  = reflect.ValueOf(http.LocalAddrContextKey).Pointer()
+)
+
+// keyOf is the address that the key of a context's value points to.
+func keyOf(value reflect.Value) (uintptr, bool) {
+	key := value.FieldByName("key")
+	if !key.IsValid() || key.Kind() != reflect.Interface || key.Elem().Kind() != reflect.Pointer {
+		return 0, false
+	}
+	return key.Elem().Pointer(), true
+}
