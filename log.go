@@ -172,11 +172,6 @@ func (sp *space) failAppend(a *appending, err error) {
 	a.done <- appendResult{err: errUnavailable}
 }
 
-type messageAnswer struct {
-	OK      bool  `json:"ok"`
-	Message Entry `json:"message"`
-}
-
 // deliver sends a saved entry to its room, and the sender's ack at the entry's own place in the order.
 func (sp *space) deliver(a *appending, saved Appended) {
 	enc, err := socketio.Encode(&saved.Entry)
