@@ -55,11 +55,16 @@ func (f *flusher) linkLocked(s *Session) {
 	f.n++
 }
 
-// share is how many sessions a worker takes at a time, and how many make another worker worth its start.
-const share = 8
+const (
+	// share is how many sessions a worker takes at a time.
+	share = 8
+	// backlog is how many waiting sessions call for one more worker. It is large: what is sent while a worker is at it
+	// goes out with the same writes, and writes are what costs.
+	backlog = 256
+)
 
 func (f *flusher) hireLocked() {
-	want := min((f.n+share-1)/share, runtime.GOMAXPROCS(0))
+	want := min(1+f.n/backlog, runtime.GOMAXPROCS(0))
 	for ; f.workers < want; f.workers++ {
 		f.gate.add()
 		go f.work()
@@ -86,6 +91,8 @@ func (f *flusher) take(list []*Session) []*Session {
 }
 
 func (f *flusher) work() {
+	// Whoever is about to send goes first: what they send to the same sessions is written with the same calls.
+	runtime.Gosched()
 	w := workers.Get().(*worker)
 	for {
 		w.list = f.take(w.list[:0])
