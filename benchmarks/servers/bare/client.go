@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -11,6 +12,9 @@ import (
 
 // maxFrame bounds what a client may send in one frame.
 const maxFrame = 1 << 20
+
+// keepQueue is how many slots of a queue a client at rest may keep.
+const keepQueue = 8
 
 // buffers are for reading and for joining queued frames; a connection has one
 // only while it is at work.
@@ -154,49 +158,72 @@ func (c *client) packet(p []byte) bool {
 	return false
 }
 
-// send queues shared bytes and starts a writer if there is none.
-func (c *client) send(frame []byte) {
+// push takes shared bytes and says whether the client has to be given to a
+// writer: it has none yet.
+func (c *client) push(frame []byte) bool {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.queue = append(c.queue, frame)
 	start := !c.writing
 	c.writing = true
-	c.mu.Unlock()
-	if start {
-		go c.write()
+	return start
+}
+
+func (c *client) send(frame []byte) {
+	if c.push(frame) {
+		c.room.writers.add(c)
 	}
 }
 
-// write ends when there is nothing left to write.
-func (c *client) write() {
+// write writes until there is nothing left.
+func (c *client) write(buf []byte) {
 	for {
 		c.mu.Lock()
-		queue := c.queue
-		c.queue = nil
-		if len(queue) == 0 {
+		if len(c.queue) == 0 {
 			c.writing = false
 			c.mu.Unlock()
 			return
 		}
+		b := c.queue[0]
+		if len(c.queue) > 1 {
+			b = buf[:0]
+			for _, f := range c.queue {
+				b = append(b, f...)
+			}
+		}
+		clear(c.queue)
+		c.queue = c.queue[:0]
+		if cap(c.queue) > keepQueue {
+			c.queue = nil
+		}
 		c.mu.Unlock()
-		if err := c.flush(queue); err != nil {
-			c.nc.Close() // the reader sees it and ends the rest
+		if rest := c.try(b); len(rest) > 0 {
+			// Only this client waits for its own socket.
+			go c.block(bytes.Clone(rest))
 			return
 		}
 	}
 }
 
-// flush writes all that is queued with one call.
-func (c *client) flush(queue [][]byte) error {
-	if len(queue) == 1 {
-		_, err := c.nc.Write(queue[0])
-		return err
+// try writes what the socket takes at once, and returns what it does not.
+func (c *client) try(b []byte) (rest []byte) {
+	n := 0
+	err := c.raw.Write(func(fd uintptr) bool {
+		n, _ = syscall.Write(int(fd), b)
+		return true
+	})
+	if err != nil {
+		return nil // closed; the reader ends the rest
+	}
+	return b[max(n, 0):]
+}
+
+func (c *client) block(b []byte) {
+	if _, err := c.nc.Write(b); err != nil {
+		c.nc.Close() // the reader sees it and ends the rest
+		return
 	}
 	buf := buffers.Get().(*[4096]byte)
 	defer buffers.Put(buf)
-	b := buf[:0]
-	for _, f := range queue {
-		b = append(b, f...)
-	}
-	_, err := c.nc.Write(b)
-	return err
+	c.write(buf[:0])
 }

@@ -21,6 +21,7 @@ type room struct {
 	// mu guards members and each member's place in it.
 	mu      sync.RWMutex
 	members []*client
+	writers writers
 }
 
 func (r *room) join(c *client) {
@@ -51,9 +52,13 @@ func (r *room) leave(c *client) {
 func (r *room) broadcast(frame []byte) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	start := make([]*client, 0, len(r.members))
 	for _, c := range r.members {
-		c.send(frame)
+		if c.push(frame) {
+			start = append(start, c)
+		}
 	}
+	r.writers.add(start...)
 }
 
 // heartbeat pings a part of the members at each turn, so that one goroutine
