@@ -39,7 +39,7 @@ var (
 type packet struct {
 	kind        byte   // typeConnect to typeAck
 	namespace   string // "/" for the root
-	query       string // of a CONNECT
+	query       string // of the namespace, which a CONNECT may have
 	id          uint64 // of an ack, or of the ack asked for
 	hasID       bool
 	strange     bool   // the id is none that this server could have given, or could give back
@@ -141,10 +141,7 @@ func (p *packet) parseNamespace(b []byte) []byte {
 		return b
 	}
 	name, rest, _ := bytes.Cut(b, []byte{','})
-	var query []byte
-	if p.kind == typeConnect {
-		name, query, _ = bytes.Cut(name, []byte{'?'})
-	}
+	name, query, _ := bytes.Cut(name, []byte{'?'})
 	if len(name) > maxNamespace || len(query) > maxQuery {
 		p.tooLong = true
 		return rest

@@ -214,6 +214,7 @@ func FuzzGuard(f *testing.F) {
 		`51-["x",{"_placeholder":true,"num":0}]`, `52-/a,7["x",{"num":1,"_placeholder":true},[{"_placeholder" : true, "num": 0}]]`,
 		`61-1[{"_placeholder":true,"num":0}]`, `2["\ud800",1e999,-0.0,""]`, `2["connect"]`, `399999999999999999999[]`,
 		`2["x",` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `]`,
+		`1/?`, `2/a?b,1["x"]`,
 	} {
 		f.Add([]byte(in), []byte{1, 2, 3})
 	}

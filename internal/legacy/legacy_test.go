@@ -2,8 +2,9 @@ package legacy
 
 import (
 	"context"
-	"encoding/json"
+
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -291,4 +292,17 @@ func encode(t *testing.T, args ...any) socketio.Encoded {
 	return e
 }
 
-func raw(s string) json.RawMessage { return json.RawMessage(s) }
+func refuseAll(context.Context, *socketio.ConnectRequest) *socketio.ConnectError {
+	return &socketio.ConnectError{Message: "no"}
+}
+
+// waitFor waits for what go-socket.io's goroutines do at their end, of which they give no sign.
+func waitFor(t *testing.T, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !cond(); {
+		if time.Now().After(end) {
+			t.Fatal("it did not come to it")
+		}
+		runtime.Gosched()
+	}
+}
