@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -147,11 +148,10 @@ func readResults(path string) (*Results, error) {
 // machine says what it is measured on, in one line.
 func machine() string {
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return strings.Join([]string{
-		strconv.Itoa(runtime.NumCPU()) + " cores", "CPU " + field("/proc/cpuinfo", "model name"),
-		"memory " + field("/proc/meminfo", "MemTotal"), "Linux " + strings.TrimSpace(string(kernel)),
-		runtime.GOARCH,
-	}, ", ")
+	version, _, _ := strings.Cut(strings.TrimSpace(string(kernel)), "-")
+	kib, _ := strconv.ParseFloat(strings.TrimSuffix(field("/proc/meminfo", "MemTotal"), " kB"), 64)
+	return fmt.Sprintf("%d cores (%s), %.0f GiB, Linux %s, %s",
+		runtime.NumCPU(), field("/proc/cpuinfo", "model name"), kib/(1<<20), version, runtime.GOARCH)
 }
 
 // field is the first value of key in a file of "key: value" lines.
