@@ -70,6 +70,7 @@ type ticket struct {
 	values  context.Context
 	proto   int
 	address string // counted in space.perAddr; empty where that is not limited
+	arrival string // the user's id, counted in space.arriving; empty where that is not limited
 	pid     string // of the session that may be recovered
 	offset  string
 	lost    *lostSession
@@ -78,11 +79,9 @@ type ticket struct {
 
 // Void implements socketio.Ticket.
 func (t *ticket) Void() {
-	if t.address == "" {
-		return
-	}
 	t.space.mu.Lock()
-	t.space.leaveAddressLocked(t.address)
+	release(t.space.arriving, t.arrival)
+	release(t.space.perAddr, t.address)
 	t.space.mu.Unlock()
 }
 
@@ -207,7 +206,7 @@ func (sp *space) admitLocked(t *ticket, address string) *Error {
 	defer sp.mu.Unlock()
 	limits := &sp.hub.set.limits
 	if limits.ClientsPerUser > 0 && t.user.ID != "" {
-		n := 0
+		n := sp.arriving[t.user.ID]
 		for c := sp.users[t.user.ID]; c != nil; c = c.nextOfUser {
 			n++
 		}
@@ -222,12 +221,20 @@ func (sp *space) admitLocked(t *ticket, address string) *Error {
 		t.address = address
 		sp.perAddr[address]++
 	}
+	if limits.ClientsPerUser > 0 && t.user.ID != "" {
+		t.arrival = t.user.ID
+		sp.arriving[t.arrival]++
+	}
 	return nil
 }
 
-func (sp *space) leaveAddressLocked(address string) {
-	if sp.perAddr[address]--; sp.perAddr[address] == 0 {
-		delete(sp.perAddr, address)
+// release counts one out of a map of counts; an empty key was never counted.
+func release(counts map[string]int, key string) {
+	if key == "" {
+		return
+	}
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
 	}
 }
 
@@ -241,10 +248,9 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
+	release(sp.arriving, t.arrival)
 	if sp.closed || h.draining.Load() {
-		if t.address != "" {
-			sp.leaveAddressLocked(t.address)
-		}
+		release(sp.perAddr, t.address)
 		link.Disconnect(true)
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -21,10 +20,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+var quiet = chat.WithLogger(slog.New(slog.DiscardHandler))
+
 // newHub makes a hub that the test shuts down.
 func newHub(t testing.TB, opts ...chat.Option) *chat.Hub {
 	t.Helper()
-	hub, err := chat.New(append([]chat.Option{chat.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))}, opts...)...)
+	hub, err := chat.New(append([]chat.Option{quiet}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -746,5 +747,33 @@ func eventually(t testing.TB, f func() bool) {
 			t.Fatal("it did not come about within 5 s")
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestClientsPerUserHoldsAtOnce(t *testing.T) {
+	t.Parallel()
+	const many, limit = 20, 5
+	gate := make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Add(many)
+	hub := newHub(t, chat.WithLimits(chat.Limits{ClientsPerUser: limit}), chat.WithAuth(func(context.Context, *chat.Handshake) (chat.User, error) {
+		waiting.Done()
+		<-gate // all are asked before any is in
+		return chat.User{ID: "ann"}, nil
+	}))
+	results := make(chan error, many)
+	for range many {
+		go func() { _, err := chattest.TryDial(t, hub); results <- err }()
+	}
+	waiting.Wait()
+	close(gate)
+	in := 0
+	for range many {
+		if err := <-results; err == nil {
+			in++
+		}
+	}
+	if in != limit {
+		t.Fatalf("%d came in", in)
 	}
 }

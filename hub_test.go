@@ -162,7 +162,7 @@ func TestShutdown(t *testing.T) {
 func TestShutdownPastItsDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hub, err := chat.New(chat.On("stuck", func(ctx context.Context, _ *chat.Client, _ string) error {
+		hub, err := chat.New(quiet, chat.On("stuck", func(ctx context.Context, _ *chat.Client, _ string) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}))

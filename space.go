@@ -29,8 +29,9 @@ type space struct {
 	clients  map[string]*Client // by sid
 	users    map[string]*Client // by user id, the rest by nextOfUser
 	rooms    map[string]*room
-	perAddr  map[string]int
-	counter  uint64 // number of the last event, out of the Hub's
+	perAddr  map[string]int // clients of an address, those on the way in included
+	arriving map[string]int // clients on the way in, by user id
+	counter  uint64         // number of the last event, out of the Hub's
 	batch    engineio.Batch
 	recovery recovery
 	typing   map[typist]*time.Timer
@@ -49,7 +50,7 @@ func newSpace(h *core, set *spaceSettings) *space {
 	sp := &space{
 		hub: h, name: set.name, set: set, handlers: make(map[string]Handler), epoch: newID()[:8],
 		logs: map[string]*roomLog{}, clients: map[string]*Client{}, users: map[string]*Client{}, rooms: map[string]*room{},
-		perAddr: map[string]int{}, typing: map[typist]*time.Timer{},
+		perAddr: map[string]int{}, arriving: map[string]int{}, typing: map[typist]*time.Timer{},
 	}
 	sp.recovery.init(h.set.recoveryWindow, sp)
 	for name, h := range builtin {
@@ -196,7 +197,7 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	delete(sp.clients, c.id)
 	sp.forgetUserLocked(c)
 	if c.rare != nil && c.rare.address != "" {
-		sp.leaveAddressLocked(c.rare.address)
+		release(sp.perAddr, c.rare.address)
 	}
 }
 

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -129,7 +130,7 @@ func (t Target) each(ctx context.Context, f func(*Client) error) error {
 		return err
 	}
 	for _, c := range t.clients() {
-		if err := f(c); err != nil {
+		if err := f(c); err != nil && !errors.Is(err, ErrDisconnected) { // who has left meanwhile is no failure
 			return err
 		}
 	}
