@@ -41,7 +41,7 @@ type fakeHub struct {
 }
 
 func newHub(namespaces ...string) *fakeHub {
-	return &fakeHub{namespaces: append(namespaces, "/"), entered: make(chan *fakeSocket, 100)}
+	return &fakeHub{namespaces: append(namespaces, "/"), entered: make(chan *fakeSocket, 1000)}
 }
 
 func (h *fakeHub) Known(n string) bool { return slices.Contains(h.namespaces, n) }

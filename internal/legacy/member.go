@@ -78,6 +78,9 @@ func (m *member) enterHub() socketio.Socket {
 // rootedLocked lets those in who came before "/".
 func (c *conn) rootedLocked() (next []*member) {
 	c.rooted = true
+	if c.deadline != nil && c.joinedLocked() && c.deadline.Stop() {
+		c.deadline = nil
+	}
 	for _, m := range c.members {
 		if m.state == waiting {
 			m.state = authorizing
