@@ -45,6 +45,9 @@ func (f *Figures) fail(what string, err error) {
 
 // add keeps the result of one run under its mode.
 func (f *Figures) add(mode string, r load.Result) {
+	if r.Lost > 0 {
+		f.Failed = append(f.Failed, fmt.Sprintf("%s: the server closed %d connections unasked; the run went on with others", mode, r.Lost))
+	}
 	switch mode {
 	case "idle":
 		f.Idle = append(f.Idle, r)

@@ -8,9 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
+
+// maxLost is how many connections a server may close where nothing is being
+// delivered; the run goes on, and says how many.
+const maxLost = 50
 
 // textSize is the length of a message's text in bytes.
 const textSize = 64
@@ -21,7 +26,6 @@ var errLost = errors.New("load: the server closed a connection")
 
 type conn struct {
 	fd       int
-	index    int
 	upgraded bool
 	joined   bool
 	// rest is the start of a frame whose end has not come yet.
@@ -43,7 +47,11 @@ type Load struct {
 	events  []syscall.EpollEvent
 	buf     []byte
 	joined  int
-	sent    int
+	// lost are connections that the server closed; strict allows none, since
+	// every member counts.
+	lost   int
+	strict bool
+	sent   int
 	// deliveries counts events received, by all connections together.
 	deliveries int
 	// onOwn is called when a sender has received its own text.
@@ -128,7 +136,7 @@ func (l *Load) dial() error {
 		syscall.Close(fd)
 		return err
 	}
-	c := &conn{fd: fd, index: len(l.conns)}
+	c := &conn{fd: fd}
 	l.conns = append(l.conns, c)
 	l.byFD[int32(fd)] = c
 	ev := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)}
@@ -136,6 +144,20 @@ func (l *Load) dial() error {
 		return err
 	}
 	return write(fd, l.request)
+}
+
+// redial forgets a connection that the server closed; Connect makes another.
+func (l *Load) redial(c *conn) error {
+	l.lost++
+	if l.lost > maxLost {
+		return fmt.Errorf("%w, and %d more", errLost, l.lost)
+	}
+	if c.joined {
+		l.joined--
+	}
+	delete(l.byFD, int32(c.fd))
+	l.conns = slices.DeleteFunc(l.conns, func(o *conn) bool { return o == c })
+	return syscall.Close(c.fd)
 }
 
 // write sends b whole. The socket blocks, and what a client sends is small
@@ -165,7 +187,12 @@ func (l *Load) poll(wait time.Duration) error {
 		return fmt.Errorf("load: epoll: %w", err)
 	}
 	for i := range n {
-		if err := l.read(l.byFD[l.events[i].Fd]); err != nil {
+		c := l.byFD[l.events[i].Fd]
+		err := l.read(c)
+		if errors.Is(err, errLost) && !l.strict {
+			err = l.redial(c)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -190,11 +217,11 @@ func (l *Load) read(c *conn) error {
 	if err == syscall.EINTR {
 		return nil
 	}
+	if n == 0 || err == syscall.ECONNRESET {
+		return errLost
+	}
 	if err != nil {
 		return fmt.Errorf("load: read: %w", err)
-	}
-	if n == 0 {
-		return errLost
 	}
 	b := l.buf[:n]
 	if len(c.rest) > 0 {

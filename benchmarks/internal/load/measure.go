@@ -27,6 +27,9 @@ type Plan struct {
 // A Result is what one Plan measured; fields of other modes stay zero.
 type Result struct {
 	Members int `json:"members"`
+	// Lost are connections that the server closed unasked while nothing was
+	// being delivered; others were made in their place.
+	Lost int `json:"lost,omitempty"`
 	// BytesPerConn is the growth of the server's VmRSS a connection once it
 	// is quiet; SettledBytesPerConn is the same a while later.
 	BytesPerConn        float64 `json:"bytes_per_conn,omitempty"`
@@ -100,6 +103,7 @@ func (l *Load) idle(p Plan) (Result, error) {
 	n := float64(p.Members)
 	return Result{
 		Members:             p.Members,
+		Lost:                l.lost,
 		BytesPerConn:        float64(rss1-rss0) / n,
 		SettledBytesPerConn: float64(rss2-rss0) / n,
 		MicrosPerConnect:    micros(cpu1-cpu0) / n,
@@ -192,6 +196,10 @@ func (l *Load) assemble(p Plan) error {
 	if err := l.run(time.Now().Add(joinPause)); err != nil {
 		return err
 	}
+	if err := l.Connect(p.Members, connectFlight, connectLimit); err != nil {
+		return err
+	}
+	l.strict = true
 	if err := l.say(l.conns[0], "first:"); err != nil {
 		return err
 	}
@@ -236,6 +244,7 @@ func (l *Load) window(p Plan, body func(end time.Time) error) (Result, error) {
 	}
 	return Result{
 		Members:             p.Members,
+		Lost:                l.lost,
 		Deliveries:          n,
 		MicrosPerDelivery:   micros(cpu1-cpu0) / float64(n),
 		DeliveriesPerSecond: float64(n) / took,
