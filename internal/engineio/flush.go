@@ -108,6 +108,13 @@ func (f *flusher) work() {
 	f.gate.done()
 }
 
+// now writes the queue of a session that has been marked dirty from the caller's goroutine.
+func (f *flusher) now(s *Session) {
+	w := workers.Get().(*worker)
+	w.flush(s)
+	workers.Put(w)
+}
+
 // A worker is what one goroutine of a flusher works with.
 type worker struct {
 	list []*Session

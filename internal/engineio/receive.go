@@ -55,7 +55,7 @@ func (s *Session) alive() {
 // ponged takes the answer to a ping.
 func (s *Session) ponged() {
 	s.mu.Lock()
-	s.pinged = false
+	s.pinged, s.held = false, false
 	s.due.Store(int64(s.srv.now() + s.srv.cfg.PingInterval))
 	s.mu.Unlock()
 }
@@ -92,8 +92,10 @@ func (s *Session) beat(now time.Duration) time.Duration {
 	if due > now {
 		return s.nextLook(now, due)
 	}
-	if s.reading.Load() {
-		// What the client sent waits behind the handler; once it is through, the answer is found.
+	if reading := s.reading.Load(); reading || s.held {
+		// What the client sent waits behind the handler. Once that is through there is one term more, for the
+		// answer that waits in the connection to be read.
+		s.held = reading
 		due = now + s.srv.cfg.PingTimeout
 		s.due.Store(int64(due))
 		return due
@@ -134,7 +136,7 @@ func (s *Session) expire() {
 	if s.version == 4 && !s.pinged {
 		due += s.srv.cfg.PingTimeout
 	}
-	if s.srv.now() >= due && !s.reading.Load() {
+	if s.srv.now() >= due && !s.held && !s.reading.Load() {
 		s.abortLocked(ReasonPingTimeout)
 	}
 }

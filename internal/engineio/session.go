@@ -25,6 +25,7 @@ type Session struct {
 	dirty    bool       // in the flusher's list, or in a Batch
 	writing  bool       // somebody takes from the queue
 	pinged   bool       // EIO=4: a ping is out
+	held     bool       // the handler was at work when the client's time was over
 	pins     int16
 	cut      uint16 // status code of the close frame that is to take the place of what is queued; 0: none
 	sent     int    // bytes of queue[0] that are written

@@ -7,7 +7,7 @@ import (
 
 // serveUpgrade takes a WebSocket for a session that polls.
 func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request) {
-	c, rest, err := s.srv.accept(w, r, s)
+	c, rest, err := s.srv.accept(w, r, s, nil)
 	if err != nil {
 		return // answered
 	}

@@ -1,6 +1,8 @@
 package engineio
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"net"
 	"net/http"
@@ -60,12 +62,17 @@ func wantsWebSocket(r *http.Request) bool {
 		len(r.Header.Get("Sec-WebSocket-Key")) == 24 && r.Header.Get("Sec-WebSocket-Version") == "13"
 }
 
-// accept answers the opening handshake. rest is what the client has sent after it.
-func (srv *Server) accept(w http.ResponseWriter, r *http.Request, s *Session) (c *wsConn, rest []byte, err error) {
+// accept answers the opening handshake. rest is what the client has sent after it. Where answer is not nil the answer is put there
+// instead of being written.
+func (srv *Server) accept(w http.ResponseWriter, r *http.Request, s *Session, answer *bytes.Buffer) (c *wsConn, rest []byte, err error) {
 	up := ws.HTTPUpgrader{Timeout: srv.cfg.WriteTimeout}
-	var ext wsflate.Extension
-	if srv.cfg.Compression && s != nil && s.version == 4 {
-		ext.Parameters = wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
+	if answer != nil {
+		up.Timeout = 0
+		w = hijacker{w, answer}
+	}
+	var ext *wsflate.Extension
+	if srv.cfg.Compression && s.version == 4 {
+		ext = &wsflate.Extension{Parameters: wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}}
 		up.Negotiate = func(o httphead.Option) (httphead.Option, error) { return ext.Negotiate(o) }
 	}
 	conn, rw, _, err := up.Upgrade(r, w)
@@ -79,16 +86,33 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request, s *Session) (c
 		b, _ := rw.Reader.Peek(n)
 		rest = slices.Clone(b)
 	}
-	_, deflate := ext.Accepted()
-	c = &wsConn{conn: conn, raw: rawConn(conn), s: s, deflate: deflate}
+	c = &wsConn{conn: conn, raw: rawConn(conn), s: s}
+	if ext != nil {
+		_, c.deflate = ext.Accepted()
+	}
 	c.ready = c.tryRead
 	return c, rest, nil
+}
+
+// A hijacker keeps back what is written to the connection by the one who hijacks it.
+type hijacker struct {
+	http.ResponseWriter
+	kept *bytes.Buffer
+}
+
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err == nil {
+		rw.Writer.Reset(h.kept)
+	}
+	return conn, rw, err
 }
 
 // read is the goroutine of the connection, from its begin to its end.
 func (c *wsConn) read(rest []byte) {
 	if len(rest) > 0 {
 		c.take(rest)
+		c.s.reading.Store(false)
 	}
 	if c.raw != nil {
 		for c.readRaw() {
