@@ -67,14 +67,25 @@ type wsClient struct {
 
 func (w *wire) dial(query string) *wsClient {
 	w.Helper()
-	conn, _, _, err := ws.Dial(context.Background(), "ws"+strings.TrimPrefix(w.http.URL, "http")+"/?EIO=3&transport=websocket"+query)
+	conn, early, _, err := ws.Dial(context.Background(), "ws"+strings.TrimPrefix(w.http.URL, "http")+"/?EIO=3&transport=websocket"+query)
 	if err != nil {
 		w.Fatal(err)
 	}
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	w.Cleanup(func() { conn.Close() })
+	if early != nil {
+		conn = &earlyConn{conn, early}
+	}
 	return &wsClient{w.T, conn}
 }
+
+// An earlyConn has frames that came with the handshake's answer.
+type earlyConn struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c *earlyConn) Read(b []byte) (int, error) { return c.r.Read(b) }
 
 func (c *wsClient) send(text string) {
 	c.Helper()
