@@ -32,6 +32,7 @@ type wsConn struct {
 	drain   bool // the connection is over; what still comes is thrown away
 	inMsg   bool // fragments of a message have come
 	msgOp   byte
+	age     uint8 // see youth
 	msgComp bool
 	msg     []byte // those fragments
 	partial []byte // of a frame, from its header on
@@ -115,10 +116,25 @@ func (c *wsConn) read(rest []byte) {
 		c.s.reading.Store(false)
 	}
 	if c.raw != nil {
-		for c.readRaw() {
+		c.readOn()
+		return
+	}
+	c.readPlain()
+	c.ended()
+}
+
+// youth is how many times a connection's first data are each followed by a new goroutine. What a handler does to answer a client's
+// CONNECT and first questions makes the stack grow, and most connections do little after that: a new goroutine begins with a small one.
+const youth = 4
+
+// readOn reads until the connection ends.
+func (c *wsConn) readOn() {
+	for c.readRaw() {
+		if c.age < youth {
+			c.age++
+			go c.readOn()
+			return
 		}
-	} else {
-		c.readPlain()
 	}
 	c.ended()
 }
