@@ -89,7 +89,7 @@ func (t *ticket) Void() {
 func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (socketio.Ticket, *socketio.ConnectError) {
 	sp := h.spaces[req.Namespace]
 	t := &ticket{space: sp, values: req.Handshake.Request.Context(), proto: req.Protocol, pid: req.PID, offset: req.Offset}
-	ctx = &handlerContext{Context: ctx, values: t.values}
+	ctx = authContext{ctx, t.values}
 	if h.draining.Load() {
 		return nil, refuse(Errorf(Unavailable, "the server is shutting down"))
 	}
@@ -103,6 +103,19 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 		return nil, refuse(err)
 	}
 	return t, nil
+}
+
+// authContext has the values of the request and the lifetime of the connection.
+type authContext struct {
+	context.Context
+	values context.Context
+}
+
+func (c authContext) Value(key any) any {
+	if v := c.values.Value(key); v != nil {
+		return v
+	}
+	return c.Context.Value(key) // what package context looks for in its own
 }
 
 // authenticate finds out who the client is. An anonymous user has no ID yet.
@@ -244,7 +257,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	sp := t.space
 	c := &Client{
 		space: sp, sess: link.Session(), link: link, user: t.user, protocol: uint8(t.proto),
-		ctx: handlerContext{Context: h.life, values: t.values},
+		values: t.values,
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
@@ -269,7 +282,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 		c.sess.Send(p)
 	}
 	for _, f := range sp.set.onConnect {
-		c.push(job{hook: func() { f(&c.ctx, c) }})
+		c.push(job{hook: func() { f(c.handlerContext(), c) }})
 	}
 	sp.joinFirstLocked(c, t)
 	return c
@@ -308,7 +321,7 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	if c.user.ID == "" {
 		c.user = lost.user
 	}
-	c.inbox.after = lost.client
+	c.inbox.waitsLocked().after = lost.client // nobody else knows c yet
 	return replay
 }
 

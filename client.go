@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
 	"github.com/parleychat/chat/internal/socketio"
@@ -17,7 +18,9 @@ type Client struct {
 	id    string
 	pid   string // of connection state recovery; empty: it cannot recover
 	user  User
-	ctx   handlerContext
+
+	// values are those of the handshake's request.
+	values context.Context
 
 	protocol  uint8
 	recovered bool
@@ -54,18 +57,15 @@ type membership struct {
 	since uint64 // the namespace's counter at the time
 }
 
-// handlerContext has the values of the handshake's request and the lifetime of the Hub's handlers.
-type handlerContext struct {
-	context.Context // lifetime
-	values          context.Context
-}
+// handlerContext is a client as the context of its handlers: with the values of the handshake's request and the lifetime of the Hub's handlers.
+type handlerContext Client
 
-func (c *handlerContext) Value(key any) any {
-	if v := c.values.Value(key); v != nil {
-		return v
-	}
-	return c.Context.Value(key)
-}
+func (c *Client) handlerContext() context.Context { return (*handlerContext)(c) }
+
+func (c *handlerContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *handlerContext) Done() <-chan struct{}       { return c.space.hub.life.Done() }
+func (c *handlerContext) Err() error                  { return c.space.hub.life.Err() }
+func (c *handlerContext) Value(key any) any           { return c.values.Value(key) }
 
 // ID is the client's public id, the sid of events. For 3.x and 4.x clients it is what they know as socket.id.
 func (c *Client) ID() string { return c.id }

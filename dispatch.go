@@ -43,7 +43,7 @@ func (c *Client) call(h Handler, e *Event) (res []any, err error) {
 			res, err = nil, Errorf(Internal, "internal error")
 		}
 	}()
-	return h(&c.ctx, c, e)
+	return h(c.handlerContext(), c, e)
 }
 
 func (c *Client) ack(e *Event, args []any) {

@@ -10,15 +10,27 @@ import (
 
 // inbox queues a client's events and hooks; a goroutine takes them one at a time, and exists only while there are any.
 type inbox struct {
-	mu       sync.Mutex // guards what follows; innermost, held for no call
-	queue    []job
-	bytes    int
-	running  bool
-	closing  bool          // no event is taken any more
+	mu      sync.Mutex // guards what follows; innermost, held for no call
+	running bool
+	closing bool // no event is taken any more
+	done    bool // the last job, OnDisconnect, has run
+	bytes   int
+	queue   []job
+	waits   *inboxWaits
+}
+
+// inboxWaits are what somebody may wait for; most inboxes have none.
+type inboxWaits struct {
 	after    *Client       // the client that this one recovered from: its inbox comes first
 	finished chan struct{} // closed with done; nil until somebody waits
-	done     bool          // the last job, OnDisconnect, has run
-	space    chan struct{} // closed when there is room again; nil while nobody waits
+	room     chan struct{} // closed when there is room again; nil while nobody waits
+}
+
+func (in *inbox) waitsLocked() *inboxWaits {
+	if in.waits == nil {
+		in.waits = &inboxWaits{}
+	}
+	return in.waits
 }
 
 // job is an event or a hook.
@@ -36,10 +48,11 @@ func (c *Client) Event(e socketio.Event) {
 	in, limit := &c.inbox, c.space.hub.set.limits.Inbox
 	in.mu.Lock()
 	for in.bytes > limit && !in.closing {
-		if in.space == nil {
-			in.space = make(chan struct{})
+		w := in.waitsLocked()
+		if w.room == nil {
+			w.room = make(chan struct{})
 		}
-		wait := in.space
+		wait := w.room
 		in.mu.Unlock()
 		<-wait
 		in.mu.Lock()
@@ -79,9 +92,9 @@ func (c *Client) stopTaking() {
 }
 
 func (in *inbox) releaseLocked() {
-	if in.space != nil {
-		close(in.space)
-		in.space = nil
+	if in.waits != nil && in.waits.room != nil {
+		close(in.waits.room)
+		in.waits.room = nil
 	}
 }
 
@@ -89,12 +102,17 @@ func (in *inbox) releaseLocked() {
 func (c *Client) work() {
 	defer c.space.hub.handlers.leave()
 	in := &c.inbox
-	if in.after != nil { // written before the first push, cleared here only
+	in.mu.Lock()
+	var after *Client
+	if in.waits != nil {
+		after, in.waits.after = in.waits.after, nil
+	}
+	in.mu.Unlock()
+	if after != nil {
 		select {
-		case <-in.after.finished():
-		case <-c.ctx.Done():
+		case <-after.finished():
+		case <-c.space.hub.life.Done():
 		}
-		in.after = nil
 	}
 	for {
 		in.mu.Lock()
@@ -129,8 +147,8 @@ func (c *Client) do(j job) {
 	if j.last {
 		in.mu.Lock()
 		in.done = true
-		if in.finished != nil {
-			close(in.finished)
+		if in.waits != nil && in.waits.finished != nil {
+			close(in.waits.finished)
 		}
 		in.mu.Unlock()
 	}
@@ -141,13 +159,14 @@ func (c *Client) finished() <-chan struct{} {
 	in := &c.inbox
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.finished == nil {
-		in.finished = make(chan struct{})
+	w := in.waitsLocked()
+	if w.finished == nil {
+		w.finished = make(chan struct{})
 		if in.done {
-			close(in.finished)
+			close(w.finished)
 		}
 	}
-	return in.finished
+	return w.finished
 }
 
 // safely runs a hook; its panic goes to the log.
@@ -173,7 +192,7 @@ func (c *Client) Closed(reason engineio.Reason, unsent []uint64) {
 	}
 	c.space.depart(c, reason, unsent)
 	for _, f := range c.space.set.onDisconnect {
-		c.push(job{hook: func() { f(&c.ctx, c, string(reason)) }})
+		c.push(job{hook: func() { f(c.handlerContext(), c, string(reason)) }})
 	}
 	c.push(job{hook: func() {}, last: true})
 }

@@ -145,7 +145,7 @@ func (sp *space) subscribeLocked(c *Client, name string) *presence {
 	c.rooms = append(c.rooms, membership{room: r, index: len(r.members), since: sp.counter})
 	r.members = append(r.members, c)
 	for _, f := range sp.set.onJoin {
-		c.push(job{hook: func() { f(&c.ctx, c, name) }})
+		c.push(job{hook: func() { f(c.handlerContext(), c, name) }})
 	}
 	return r.arriveLocked(c)
 }
@@ -167,7 +167,7 @@ func (sp *space) unsubscribeLocked(c *Client, name string, dropped bool) {
 	}
 	sp.stopTypingLocked(typist{name, c.user.ID})
 	for _, f := range sp.set.onLeave {
-		c.push(job{hook: func() { f(&c.ctx, c, name) }})
+		c.push(job{hook: func() { f(c.handlerContext(), c, name) }})
 	}
 	sp.leaveLocked(r, c, dropped)
 }

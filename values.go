@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"time"
 )
 
 // valuesOf is what a client's handlers get of its request's context: its values, without its end. A context as net/http makes it, to which nobody has added
@@ -14,7 +15,7 @@ func valuesOf(r *http.Request) context.Context {
 	if !plain(ctx) {
 		return context.WithoutCancel(ctx)
 	}
-	v := &plainValues{Context: context.Background()}
+	v := &plainValues{}
 	v.server, _ = ctx.Value(http.ServerContextKey).(*http.Server)
 	v.local, _ = ctx.Value(http.LocalAddrContextKey).(net.Addr)
 	return v
@@ -22,10 +23,13 @@ func valuesOf(r *http.Request) context.Context {
 
 // plainValues are the values that net/http gives every request.
 type plainValues struct {
-	context.Context // the background
-	server          *http.Server
-	local           net.Addr
+	server *http.Server
+	local  net.Addr
 }
+
+func (v *plainValues) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (v *plainValues) Done() <-chan struct{}       { return nil }
+func (v *plainValues) Err() error                  { return nil }
 
 func (v *plainValues) Value(key any) any {
 	switch {
