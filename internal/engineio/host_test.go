@@ -1,8 +1,13 @@
 package engineio
 
 import (
+	"bufio"
+	"compress/gzip"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -75,6 +80,54 @@ func TestPlainMiddleware(t *testing.T) {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 	b.post(q, "4y").want(t, 200, "ok")
+}
+
+// stuck is one whose Hijack needs of the writer below what that does not have.
+type stuck struct{ unwrapper }
+
+func (stuck) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return nil, nil, errors.New("the writer below is no Hijacker")
+}
+
+// A middleware that announces gzip, by either header, compresses by itself: what it is given must not be compressed already.
+func TestCompressingMiddleware(t *testing.T) {
+	t.Parallel()
+	for header, value := range map[string]string{"Content-Encoding": "gzip", "Vary": "Origin, accept-encoding"} {
+		t.Run(header, func(t *testing.T) { t.Parallel(); underCompression(t, header, value) })
+	}
+}
+
+func underCompression(t *testing.T, header, value string) {
+	b := start(t, func(o *setup) {
+		o.wrap = func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet && r.URL.Query().Get("transport") == "polling" {
+					w.Header().Set(header, value)
+					z := gzip.NewWriter(w)
+					defer z.Close()
+					w = compressing{stuck{unwrapper{plainWriter{w}}}, z}
+				}
+				h.ServeHTTP(stuck{unwrapper{plainWriter{w}}}, r)
+			})
+		}
+	})
+	long := strings.Repeat("long ", 1000)
+	q := b.open(4, "")
+	b.peer().s.Send(textPacket(long))
+	b.get(q).want(t, 200, "4"+long)          // the transport asks for gzip and unpacks
+	b.ws("EIO=4&transport=websocket").read() // the open packet
+}
+
+// compressing gives what is written to z, and passes no length on.
+type compressing struct {
+	stuck
+	z *gzip.Writer
+}
+
+func (c compressing) Write(b []byte) (int, error) {
+	c.Header().Del("Content-Length")
+	c.Header().Set("Content-Encoding", "gzip")
+	return c.z.Write(b)
 }
 
 // A body that never ends does not outlive the session's own time by much.

@@ -58,7 +58,7 @@ func (srv *Server) respond(w http.ResponseWriter, r *http.Request, rc *http.Resp
 		h.Set("Content-Type", "application/octet-stream")
 	}
 	h.Set("Cache-Control", "no-store")
-	if from := srv.cfg.GzipFrom; from > 0 && len(body) >= from && takesGzip(r) {
+	if from := srv.cfg.GzipFrom; from > 0 && len(body) >= from && takesGzip(r) && !hostCompresses(h) {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
 		body = zip(body)
@@ -84,6 +84,24 @@ func zip(body []byte) []byte {
 	_ = z.Close()
 	gzips.Put(z)
 	return b.Bytes()
+}
+
+// hostCompresses tells whether a middleware has announced that it compresses what it is given. Some (echo's) do so
+// whatever the response says of itself.
+func hostCompresses(h http.Header) bool {
+	return h.Get("Content-Encoding") != "" || lists(h.Values("Vary"), "Accept-Encoding")
+}
+
+// lists tells whether a name is in a header of names separated by commas.
+func lists(values []string, name string) bool {
+	for _, v := range values {
+		for part := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // takesGzip tells whether the client takes gzip (RFC 9110, section 12.5.3).

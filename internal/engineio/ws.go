@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -69,8 +70,8 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request, s *Session, an
 	up := ws.HTTPUpgrader{Timeout: srv.cfg.WriteTimeout}
 	if answer != nil {
 		up.Timeout = 0
-		w = hijacker{w, answer}
 	}
+	w = hijacker{w, answer}
 	var ext *wsflate.Extension
 	if srv.cfg.Compression && s.version == 4 {
 		ext = &wsflate.Extension{Parameters: wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}}
@@ -95,18 +96,38 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request, s *Session, an
 	return c, rest, nil
 }
 
-// A hijacker keeps back what is written to the connection by the one who hijacks it.
+// A hijacker finds the connection behind a host's middleware. Where kept is not nil it keeps back what the one who hijacks writes.
 type hijacker struct {
 	http.ResponseWriter
 	kept *bytes.Buffer
 }
 
 func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err == nil {
+	conn, rw, err := hijack(h.ResponseWriter)
+	if err == nil && h.kept != nil {
 		rw.Writer.Reset(h.kept)
 	}
 	return conn, rw, err
+}
+
+// hijack is what http.ResponseController does, and goes on where a writer has the method but cannot use it:
+// that of chi's Compress fails on a writer below that tells only what it wraps.
+func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+	err := fmt.Errorf("hijack: %w", http.ErrNotSupported)
+	for {
+		if h, ok := w.(http.Hijacker); ok {
+			conn, rw, failed := h.Hijack()
+			if failed == nil {
+				return conn, rw, nil
+			}
+			err = failed
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return nil, nil, err
+		}
+		w = u.Unwrap()
+	}
 }
 
 // read is the goroutine of the connection, from its begin to its end.
