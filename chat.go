@@ -71,6 +71,7 @@ func New(opts ...Option) (*Hub, error) {
 		Backend:        h,
 		Limits:         socketio.Limits{Depth: set.limits.Depth, Attachments: set.limits.Attachments, Payload: set.limits.Payload},
 		ConnectTimeout: set.timeouts.Connect,
+		Logger:         set.logger,
 		KeepHandshake:  len(names) > 1,
 	}
 	h.legacy = legacy.New(&h.sockets, names)

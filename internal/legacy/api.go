@@ -46,10 +46,10 @@ func New(cfg *socketio.Config, namespaces []string) *Server {
 		}),
 		served: make(chan struct{}),
 	}
-	register(s.io, "/")
+	register(s.io, "/", cfg.Log())
 	for _, n := range namespaces {
 		if n != "/" {
-			register(s.io, n)
+			register(s.io, n, cfg.Log())
 		}
 	}
 	return s

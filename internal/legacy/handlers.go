@@ -14,7 +14,7 @@ const canonicalEvent = "e"
 
 // register sets go-socket.io's handlers for a namespace. None of them panics, fails, returns a value, or calls go-socket.io: OnConnect
 // and OnDisconnect are not recovered and OnDisconnect runs under go-socket.io's own locks.
-func register(io *gosocket.Server, namespace string) {
+func register(io *gosocket.Server, namespace string, log *slog.Logger) {
 	io.OnConnect(namespace, func(g gosocket.Conn) error {
 		c := connOf(g)
 		defer c.recovered("connect")
@@ -27,7 +27,7 @@ func register(io *gosocket.Server, namespace string) {
 		c.onDisconnect(namespace)
 	})
 	io.OnError(namespace, func(_ gosocket.Conn, err error) {
-		slog.Debug("go-socket.io", "err", err)
+		log.Debug("go-socket.io", "err", err)
 	})
 	io.OnEvent(namespace, canonicalEvent, func(g gosocket.Conn, name string, args list) {
 		c := connOf(g)
@@ -42,7 +42,7 @@ func connOf(g gosocket.Conn) *conn { return g.LocalAddr().(*conn) }
 // all the same, it ends neither the process nor go-socket.io's goroutine, which would leave the session half closed.
 func (c *conn) recovered(where string) {
 	if r := recover(); r != nil {
-		slog.Error("legacy: panic", "where", where, "panic", r, "stack", string(debug.Stack()))
+		c.srv.cfg.Log().Error("chat: panic", "where", where, "panic", r, "stack", string(debug.Stack()))
 	}
 }
 

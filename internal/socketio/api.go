@@ -8,6 +8,7 @@ package socketio
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
@@ -126,5 +127,14 @@ type Config struct {
 	Backend        Backend
 	Limits         Limits
 	ConnectTimeout time.Duration
-	KeepHandshake  bool // more than one namespace exists: the handshake stays for later CONNECTs
+	KeepHandshake  bool         // more than one namespace exists: the handshake stays for later CONNECTs
+	Logger         *slog.Logger // nil: slog.Default()
+}
+
+// Log is the log to write to.
+func (c *Config) Log() *slog.Logger {
+	if c.Logger == nil {
+		return slog.Default()
+	}
+	return c.Logger
 }
