@@ -67,7 +67,7 @@ func (c *Client) fail(e *Event, err error) {
 		c.space.hub.set.logger.Error("chat: handler failed", "event", e.Name, "error", err, "client_id", c.id, "user_id", c.user.ID)
 	}
 	if !e.NeedsAck {
-		_ = c.Emit("error", v.forEvent(e.Name)) // fails on a closed Hub only, which tells nobody anything
+		c.tell(v, e.Name)
 		return
 	}
 	enc, encErr := socketio.Encode(errorAnswer{Error: v})
@@ -75,4 +75,19 @@ func (c *Client) fail(e *Event, err error) {
 		enc, _ = socketio.Encode(errorAnswer{Error: &Error{Code: v.Code, Message: v.Message}})
 	}
 	c.sess.Send(socketio.AckPacket(c.space.name, e.ackID, enc))
+}
+
+// tell sends the event "error". It is for this connection alone, not for a recovery of it: else a client could fill with its own errors what the
+// Hub keeps for all.
+func (c *Client) tell(e *Error, event string) {
+	enc, err := socketio.Encode(e.forEvent(event))
+	if err != nil { // a host's Data that cannot be encoded
+		enc, _ = socketio.Encode((&Error{Code: e.Code, Message: e.Message}).forEvent(event))
+	}
+	sp := c.space
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if !sp.closed {
+		sp.sendLocked(&audience{clients: []string{c.id}}, "error", enc, false)
+	}
 }

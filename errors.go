@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 )
 
 // ErrClosed is what an emit or a post on a Hub returns after Shutdown.
@@ -66,11 +67,17 @@ func visible(err error) (e *Error, ok bool) {
 	return &Error{Code: Internal, Message: "internal error"}, false
 }
 
+// eventShown is how many bytes of an event's name an error repeats. The name is the client's, and may be as long as a payload.
+const eventShown = 128
+
 // forEvent is e with the name of the event that failed, as the event "error" has it.
 func (e *Error) forEvent(event string) *Error {
 	data := maps.Clone(e.Data)
 	if data == nil {
 		data = make(map[string]any, 1)
+	}
+	if len(event) > eventShown {
+		event = strings.ToValidUTF8(event[:eventShown], "")
 	}
 	data["event"] = event
 	return &Error{Code: e.Code, Message: e.Message, Data: data}
