@@ -55,6 +55,28 @@ func TestHostTimeouts(t *testing.T) {
 	})
 }
 
+// Where a middleware hides the deadlines, a poll is answered before the host's end it.
+func TestHostTimeoutsHidden(t *testing.T) {
+	bubble(t, func(o *setup) {
+		o.handle = echo
+		o.http = func(hs *http.Server) { hs.ReadTimeout, hs.WriteTimeout = 20*time.Second, 16*time.Second }
+		o.wrap = func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(plainWriter{w}, r) })
+		}
+	}, func(t *testing.T, b *bench) {
+		q := b.open(4, "")
+		for range 3 {
+			for range 3 {
+				began := time.Now()
+				b.get(q).want(t, 200, "6")
+				after(t, began, 8*time.Second, grain)
+			}
+			b.get(q).want(t, 200, "2")
+			b.post(q, "3").want(t, 200, "ok")
+		}
+	})
+}
+
 // A middleware that hides what its response writer can do breaks no polling; an upgrade is refused.
 func TestPlainMiddleware(t *testing.T) {
 	t.Parallel()

@@ -71,10 +71,12 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	}
 	// The host's deadlines are for its ordinary requests.
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{})
-	_ = rc.SetWriteDeadline(time.Time{})
+	var within time.Duration
+	if errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})) != nil {
+		within = hostLimit(r)
+	}
 
-	packets, last, ok := s.awaitLocked(r.Context(), p)
+	packets, last, ok := s.awaitLocked(r.Context(), p, within)
 	if !ok {
 		p.get = noGet
 		p.turn.Broadcast()
@@ -104,6 +106,20 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	s.unpinLocked()
 }
 
+// hostLimit is how long a poll may wait where a middleware hides the deadlines of its connection: half of what the host gives a
+// request, then it is answered with NOOP and the client asks again. 0: no limit.
+func hostLimit(r *http.Request) time.Duration {
+	hs, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if hs == nil {
+		return 0
+	}
+	limit := hs.WriteTimeout
+	if d := hs.ReadTimeout; d > 0 && (limit <= 0 || d < limit) {
+		limit = d // net/http ends the request's context with it
+	}
+	return max(limit, 0) / 2
+}
+
 // beginGetLocked makes the session's one GET of a request.
 func (s *Session) beginGetLocked() (*polling, *Refusal) {
 	for {
@@ -126,15 +142,21 @@ func (s *Session) beginGetLocked() (*polling, *Refusal) {
 }
 
 // awaitLocked waits for something to answer a GET with: packets, a last packet of the type given, or both. Not
-// ok: the GET is refused.
-func (s *Session) awaitLocked(ctx context.Context, p *polling) (packets []*Packet, last byte, ok bool) {
+// ok: the GET is refused. It waits no longer than within, where that is not 0.
+func (s *Session) awaitLocked(ctx context.Context, p *polling, within time.Duration) (packets []*Packet, last byte, ok bool) {
+	var over <-chan time.Time
+	if within > 0 {
+		t := time.NewTimer(within)
+		defer t.Stop()
+		over = t.C
+	}
 	var held <-chan time.Time
 	if p.during {
 		t := time.NewTimer(noopDelay)
 		defer t.Stop()
 		held = t.C
 	}
-	noop := false
+	noop, late := false, false
 	for {
 		select {
 		case <-p.changed: // what it tells is seen now
@@ -151,7 +173,7 @@ func (s *Session) awaitLocked(ctx context.Context, p *polling) (packets []*Packe
 			return nil, '6', true
 		case len(s.queue) > 0:
 			return slices.Clone(s.queue), 0, true
-		case p.release, noop && p.probed:
+		case p.release, late, noop && p.probed:
 			return nil, '6', true
 		}
 		s.mu.Unlock()
@@ -160,6 +182,8 @@ func (s *Session) awaitLocked(ctx context.Context, p *polling) (packets []*Packe
 		case <-p.changed:
 		case <-held:
 			noop = true
+		case <-over:
+			late = true
 		case <-ctx.Done():
 			gone = true
 		}
