@@ -3,6 +3,7 @@ package routers
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +16,13 @@ import (
 	"github.com/parleychat/chat"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// These tests wait, they do not compute: all of them at once.
+	if err := flag.Set("test.parallel", "32"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A poll waits for the next heartbeat, longer than every timeout of the host.
 const (
