@@ -220,7 +220,7 @@ func (sp *space) admitLocked(t *ticket, address string) *Error {
 	limits := &sp.hub.set.limits
 	if limits.ClientsPerUser > 0 && t.user.ID != "" {
 		n := sp.arriving[t.user.ID]
-		for c := sp.users[t.user.ID]; c != nil; c = c.nextOfUser {
+		for c := sp.ofUserLocked(t.user.ID); c != nil; c = c.nextOfUser {
 			n++
 		}
 		if n >= limits.ClientsPerUser {
@@ -276,8 +276,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	}
 	link.Accepted(c.id, c.pid)
 	sp.clients[c.id] = c
-	c.nextOfUser = sp.users[c.user.ID]
-	sp.users[c.user.ID] = c
+	sp.rememberUserLocked(c)
 	for _, p := range replay {
 		c.sess.Send(p)
 	}

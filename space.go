@@ -27,7 +27,7 @@ type space struct {
 	mu       sync.Mutex
 	closed   bool
 	clients  map[string]*Client // by sid
-	users    map[string]*Client // by user id, the rest by nextOfUser
+	users    map[string]*Client // by user id, the rest by nextOfUser; see ofUserLocked
 	rooms    map[string]*room
 	perAddr  map[string]int // clients of an address, those on the way in included
 	arriving map[string]int // clients on the way in, by user id
@@ -201,7 +201,33 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	}
 }
 
+// ofUserLocked is the first of a user's clients, from which nextOfUser leads to the others. Whoever is known by nothing but the connection has an id
+// made of the sid, and is found by that: the map of users holds the others.
+func (sp *space) ofUserLocked(id string) *Client {
+	if isAnonymous(id) {
+		if c := sp.clients[id[len(anonymousPrefix):]]; c != nil && c.nameless() {
+			return c
+		}
+	}
+	return sp.users[id]
+}
+
+// nameless: the user's id is made of the sid.
+func (c *Client) nameless() bool {
+	return isAnonymous(c.user.ID) && c.user.ID[len(anonymousPrefix):] == c.id
+}
+
+func (sp *space) rememberUserLocked(c *Client) {
+	if !c.nameless() {
+		c.nextOfUser = sp.users[c.user.ID]
+		sp.users[c.user.ID] = c
+	}
+}
+
 func (sp *space) forgetUserLocked(c *Client) {
+	if c.nameless() {
+		return
+	}
 	if sp.users[c.user.ID] == c {
 		if c.nextOfUser == nil {
 			delete(sp.users, c.user.ID)

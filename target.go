@@ -184,7 +184,7 @@ func (sp *space) eachUniqueLocked(a *audience, f func(*Client)) {
 		}
 	}
 	for _, id := range a.users {
-		for c := sp.users[id]; c != nil; c = c.nextOfUser {
+		for c := sp.ofUserLocked(id); c != nil; c = c.nextOfUser {
 			visit(c)
 		}
 	}

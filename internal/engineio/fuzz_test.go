@@ -142,8 +142,9 @@ func FuzzFrames(f *testing.F) {
 					return k.got, err
 				}
 				b = b[n:]
-				if cap(c.partial) > 2*len(data)+64 || cap(c.msg) > 2*len(data)+64 {
-					t.Fatalf("holds %d and %d bytes for %d", cap(c.partial), cap(c.msg), len(data))
+				p := c.partsOf()
+				if cap(p.frame) > 2*len(data)+64 || cap(p.msg) > 2*len(data)+64 {
+					t.Fatalf("holds %d and %d bytes for %d", cap(p.frame), cap(p.msg), len(data))
 				}
 			}
 			return k.got, nil

@@ -167,7 +167,7 @@ func TestBlockedHandlerIsNoTimeout(t *testing.T) {
 		close(leave)
 		for range 3 {
 			if m := c.readSlow(); m != "2" {
-				t.Fatalf("read %q %v %v", m, p.s.reason, time.Now())
+				t.Fatalf("read %q %v %v", m, p.s.end, time.Now())
 			}
 			c.send("3")
 		}

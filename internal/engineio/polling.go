@@ -100,7 +100,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.dropLocked(len(packets))
 		if last == '1' {
-			s.abortLocked(s.reason)
+			s.abortLocked(s.end.reason)
 		}
 	}
 	s.unpinLocked()

@@ -165,7 +165,7 @@ func (srv *Server) handshake(w http.ResponseWriter, r *http.Request, version uin
 
 // newSession makes a session with one pin, the handshake's.
 func (srv *Server) newSession(version uint8, direct, base64 bool) *Session {
-	s := &Session{srv: srv, id: newID(), version: version, direct: direct, pins: 1}
+	s := &Session{srv: srv, secret: newSecret(), version: version, direct: direct, pins: 1}
 	s.ring.slot = -1
 	if !direct {
 		s.poll = newPolling(s, base64)
@@ -244,7 +244,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, s *Sessio
 func (srv *Server) openPacket(s *Session) *Packet {
 	b := make([]byte, 0, 192)
 	b = append(b, `0{"sid":"`...)
-	b = append(b, s.id...)
+	b = base64.RawURLEncoding.AppendEncode(b, s.secret[:])
 	b = append(b, `","upgrades":[`...)
 	if !s.direct && (s.version == 4 || srv.cfg.LegacyUpgrades) {
 		b = append(b, `"websocket"`...)
@@ -259,11 +259,10 @@ func (srv *Server) openPacket(s *Session) *Packet {
 	return newControl(string(b))
 }
 
-// newID makes an id that cannot be guessed.
-func newID() string {
-	var b [15]byte
+// newSecret makes what cannot be guessed.
+func newSecret() (b [15]byte) {
 	_, _ = rand.Read(b[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(b[:])
+	return b
 }
 
 // remember makes s known to later requests.
@@ -274,7 +273,7 @@ func (srv *Server) remember(s *Session) {
 		return
 	}
 	srv.mu.Lock()
-	srv.sessions[s.id] = s
+	srv.sessions[s.ID()] = s
 	srv.mu.Unlock()
 }
 
@@ -282,14 +281,14 @@ func (srv *Server) remember(s *Session) {
 func (srv *Server) forget(s *Session) {
 	srv.wheel.remove(s)
 	srv.mu.Lock()
-	delete(srv.sessions, s.id)
+	delete(srv.sessions, s.ID())
 	srv.mu.Unlock()
 }
 
 // bury leaves a tomb for s.
 func (srv *Server) bury(s *Session) {
 	t := &tomb{version: s.version}
-	id := s.id
+	id := s.ID()
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.tombs[id] = t

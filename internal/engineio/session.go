@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"encoding/base64"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,13 +13,13 @@ import (
 // queue. A closed session is over, and Handler.Closed is called, when there are none.
 type Session struct {
 	srv     *Server
-	id      string
+	secret  [15]byte // the id
+	version uint8
 	handler Handler      // set before anything can come in
 	due     atomic.Int64 // a time.Duration since the server was made: the heartbeat's next step
 	state   atomic.Uint32
 	reading atomic.Bool // data has come in and is being handled, which is a sign of life however long it takes
-	version uint8
-	mode    wireMode // of ws
+	mode    wireMode    // of ws
 
 	mu       sync.Mutex // guards all below; state changes under it
 	direct   bool       // the transport is websocket (from the handshake on, where it came by one)
@@ -31,14 +32,19 @@ type Session struct {
 	sent     int    // bytes of queue[0] that are written
 	queued   int    // what queue weighs
 	queue    []*Packet
-	lost     []uint64    // tags of what was taken off the queue unwritten
-	poll     *polling    // nil once the transport is websocket
-	ws       *wsConn     // nil until then
-	closing  *time.Timer // ends the flush of Close
-	reason   Reason
+	poll     *polling // nil once the transport is websocket
+	ws       *wsConn  // nil until then
+	end      *ending  // nil while the session is open
 	nextDirt *Session // flusher's list; guarded by the flusher
 
 	ring ring // guarded by the wheel
+}
+
+// An ending is what there is of a session that is not open any more.
+type ending struct {
+	reason Reason
+	lost   []uint64    // tags of what was taken off the queue unwritten
+	timer  *time.Timer // ends the flush of Close
 }
 
 const (
@@ -51,7 +57,7 @@ const (
 const closeGrace = time.Second
 
 // ID is the secret of the transport.
-func (s *Session) ID() string { return s.id }
+func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString(s.secret[:]) }
 
 // Version is 4 or 3.
 func (s *Session) Version() int { return int(s.version) }
@@ -191,7 +197,7 @@ func (s *Session) hangUp(reason Reason, code int) {
 // cutLocked takes off the queue what hangUp does not send, and puts the close frame there. A packet of which a part is written stays.
 func (s *Session) cutLocked() {
 	begun := min(s.sent, 1)
-	s.lost = tags(s.lost, s.queue[begun:])
+	s.end.lost = tags(s.end.lost, s.queue[begun:])
 	clear(s.queue[begun:])
 	s.queue = append(s.queue[:begun], newCloseFrame(int(s.cut)))
 	s.cut = 0
@@ -202,9 +208,9 @@ func (s *Session) closingLocked(reason Reason) bool {
 	if s.state.Load() != stateOpen {
 		return false
 	}
-	s.reason = reason
+	s.end = &ending{reason: reason}
 	s.state.Store(stateClosing)
-	s.closing = s.srv.gate.after(closeGrace, func() { s.Abort(reason) })
+	s.end.timer = s.srv.gate.after(closeGrace, func() { s.Abort(reason) })
 	return true
 }
 
@@ -220,10 +226,10 @@ func (s *Session) abortLocked(reason Reason) {
 	case stateClosed:
 		return
 	case stateOpen:
-		s.reason = reason
+		s.end = &ending{reason: reason}
 	}
 	s.state.Store(stateClosed)
-	s.srv.gate.stop(s.closing)
+	s.srv.gate.stop(s.end.timer)
 	s.srv.forget(s)
 	if s.ws != nil {
 		s.ws.close()
@@ -256,13 +262,13 @@ func (s *Session) endLocked() {
 		return
 	}
 	s.pins = -1 // it never comes back to 0
-	unsent := append(tags(nil, s.queue), s.lost...)
-	s.queue, s.queued, s.lost = nil, 0, nil
+	unsent := append(tags(nil, s.queue), s.end.lost...)
+	s.queue, s.queued = nil, 0
 	if s.handler == nil { // it was never accepted
-		s.ended(s.reason, nil)
+		s.ended(s.end.reason, nil)
 		return
 	}
-	go s.ended(s.reason, unsent)
+	go s.ended(s.end.reason, unsent)
 }
 
 // tags appends the tags of packets.

@@ -27,22 +27,18 @@ type wsConn struct {
 	conn    net.Conn        // shared
 	raw     syscall.RawConn // shared; nil: reads and writes wait
 	s       *Session
-	deflate bool // shared
-	probing bool // an upgrade that is not completed
-	probed  bool // 2probe has come
-	drain   bool // the connection is over; what still comes is thrown away
-	inMsg   bool // fragments of a message have come
-	msgOp   byte
-	age     uint8 // see youth
-	msgComp bool
-	msg     []byte // those fragments
-	partial []byte // of a frame, from its header on
+	deflate bool   // shared
+	probing bool   // an upgrade that is not completed
+	probed  bool   // 2probe has come
+	drain   bool   // the connection is over; what still comes is thrown away
+	failed  bool   // the last read
+	age     uint8  // see youth
+	n       int32  // bytes that the last read gave
+	parts   *parts // nil: nothing has come in part
 	timer   *time.Timer
 
 	ready func(fd uintptr) bool // bound once
 	buf   *[]byte
-	n     int
-	err   error
 }
 
 const readBuf = 8 << 10
@@ -165,13 +161,13 @@ func (c *wsConn) readRaw() bool {
 	if err := c.raw.Read(c.ready); err != nil {
 		return false
 	}
-	b, n, err := c.buf, c.n, c.err
+	b, n := c.buf, c.n
 	c.buf = nil
 	if n > 0 {
 		c.take((*b)[:n])
 	}
 	readBufs.Put(b)
-	return n > 0 && err == nil
+	return n > 0 && !c.failed
 }
 
 // tryRead is called when the descriptor may be readable; false waits for it to be.
@@ -183,7 +179,7 @@ func (c *wsConn) tryRead(fd uintptr) bool {
 		c.s.reading.Store(false)
 		return false
 	}
-	c.buf, c.n, c.err = b, n, err
+	c.buf, c.n, c.failed = b, int32(n), err != nil
 	return true
 }
 
@@ -209,7 +205,7 @@ func (c *wsConn) take(b []byte) {
 	c.s.reading.Store(true)
 	if err := c.feed(b); err != nil {
 		c.drain = true
-		c.partial, c.msg = nil, nil
+		c.parts = nil
 		c.fail(err)
 	}
 }
@@ -273,7 +269,7 @@ func (c *wsConn) finishLocked() {
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	switch {
 	case !ok:
-		c.s.abortLocked(c.s.reason)
+		c.s.abortLocked(c.s.end.reason)
 	case c.raw != nil:
 		_ = half.CloseWrite()
 	default:
@@ -284,7 +280,7 @@ func (c *wsConn) finishLocked() {
 // feed parses data. It unmasks in place.
 func (c *wsConn) feed(b []byte) error {
 	for len(b) > 0 {
-		if len(c.partial) > 0 {
+		if c.parts != nil && len(c.parts.frame) > 0 {
 			var err error
 			if b, err = c.complete(b); err != nil {
 				return err
@@ -296,7 +292,7 @@ func (c *wsConn) feed(b []byte) error {
 			return err
 		}
 		if h.len == 0 || need > len(b) {
-			c.partial = slices.Clone(b)
+			c.partsOf().frame = slices.Clone(b)
 			return nil
 		}
 		if err := c.frame(&h, b[h.len:need]); err != nil {
@@ -310,22 +306,23 @@ func (c *wsConn) feed(b []byte) error {
 // complete goes on with a frame that came in parts, and gives back what follows it in b.
 func (c *wsConn) complete(b []byte) ([]byte, error) {
 	for {
-		h, need, err := c.header(c.partial)
+		p := c.parts
+		h, need, err := c.header(p.frame)
 		if err != nil {
 			return nil, err
 		}
-		have := len(c.partial)
+		have := len(p.frame)
 		if h.len > 0 && have >= need {
-			f := c.partial
-			c.partial = nil
+			f := p.frame
+			p.frame = nil
+			c.tidy()
 			return b, c.frame(&h, f[h.len:need])
 		}
 		if len(b) == 0 {
 			return nil, nil
 		}
 		n := min(need-have, len(b))
-		c.partial = grow(c.partial, n, need)
-		c.partial = append(c.partial, b[:n]...)
+		p.frame = append(grow(p.frame, n, need), b[:n]...)
 		b = b[n:]
 	}
 }
@@ -348,10 +345,14 @@ func (c *wsConn) header(b []byte) (h frameHeader, need int, err error) {
 		return h, need, err
 	}
 	if h.op < opClose {
-		if c.inMsg != (h.op == opContinuation) {
+		if c.inMessage() != (h.op == opContinuation) {
 			return h, 0, errProtocol
 		}
-		if h.size > uint64(c.s.srv.cfg.MaxPayload-len(c.msg)) {
+		have := 0
+		if c.parts != nil {
+			have = len(c.parts.msg)
+		}
+		if h.size > uint64(c.s.srv.cfg.MaxPayload-have) {
 			return h, 0, errTooLarge
 		}
 	}
@@ -363,19 +364,22 @@ func (c *wsConn) frame(h *frameHeader, payload []byte) error {
 	if h.op >= opClose {
 		return c.control(h.op, payload)
 	}
-	if !c.inMsg {
+	if !c.inMessage() {
 		if h.fin {
 			return c.message(h.op, payload, h.compressed)
 		}
-		c.inMsg, c.msgOp, c.msgComp = true, h.op, h.compressed
+		p := c.partsOf()
+		p.inMsg, p.op, p.compressed = true, h.op, h.compressed
 	}
-	c.msg = append(c.msg, payload...)
+	p := c.parts
+	p.msg = append(p.msg, payload...)
 	if !h.fin {
 		return nil
 	}
-	msg := c.msg
-	c.inMsg, c.msg = false, nil
-	return c.message(c.msgOp, msg, c.msgComp)
+	msg := p.msg
+	p.inMsg, p.msg = false, nil
+	c.tidy()
+	return c.message(p.op, msg, p.compressed)
 }
 
 func (c *wsConn) control(op byte, payload []byte) error {
