@@ -14,7 +14,7 @@ var ErrClosed = errors.New("chat: hub is shut down")
 // ErrDisconnected is what a call to a client returns when the client has left.
 var ErrDisconnected = errors.New("chat: client has disconnected")
 
-// ErrNoAck, returned by a handler, leaves the event without an answer of any kind: for pages that take no ack for a no, and try again.
+// ErrNoAck returned by a handler leaves the event without an answer of any kind: for pages that take no ack for a no, and try again.
 var ErrNoAck = errors.New("chat: no ack")
 
 // A Code tells a page what kind of failure it met.
