@@ -157,6 +157,7 @@ func (c *Client) Disconnect() {
 	c.pid = ""
 	c.space.mu.Unlock()
 	c.link.Disconnect(false)
+	c.stopTaking() // a reader that waits for room in the inbox would hold up the end, for which the handler may wait
 }
 
 // Set keeps a value with the client, over recoveries too. A nil value removes it.

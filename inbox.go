@@ -43,7 +43,8 @@ type job struct {
 // jobOverhead is what a waiting event counts for beside its bytes.
 const jobOverhead = 128
 
-// Event implements socketio.Socket. It waits while the inbox is full: that client is not read from meanwhile.
+// Event implements socketio.Socket. It waits while the inbox is full: that client is not read from meanwhile. When the connection
+// ends first, or the host ends it, the event is dropped.
 func (c *Client) Event(e socketio.Event) {
 	in, limit := &c.inbox, c.space.hub.set.limits.Inbox
 	in.mu.Lock()
@@ -54,7 +55,12 @@ func (c *Client) Event(e socketio.Event) {
 		}
 		wait := w.room
 		in.mu.Unlock()
-		<-wait
+		select {
+		case <-wait:
+		case <-c.sess.Done():
+			// Closed waits for this to return, and the handler that is to make room may wait for Closed: for c.Context() to end.
+			return
+		}
 		in.mu.Lock()
 	}
 	if in.closing {

@@ -298,6 +298,10 @@ func (s *Session) readPost(r *http.Request) error {
 	b := bodies.Get().(*[]byte)
 	body, err := readBody((*b)[:0], r.Body, limit)
 	if err == nil {
+		// Given up by the client while a handler holds it, a POST ends the session as a GET does: nothing else would tell, since the heartbeat
+		// waits for the handler.
+		stop := context.AfterFunc(r.Context(), func() { s.Abort(ReasonTransportError) })
+		defer stop()
 		s.reading.Store(true)
 		if s.version == 3 {
 			err = s.payload3(body, r.Header.Get("Content-Type"))

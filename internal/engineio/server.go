@@ -27,6 +27,7 @@ type Server struct {
 	mu       sync.Mutex          // guards all below; taken after a session's mu, never before it
 	sessions map[string]*Session // those that began by polling: no request names another
 	tombs    map[string]*tomb
+	awaited  map[*Session]chan struct{} // those whose end somebody waits for
 }
 
 // A tomb is what stays for a moment of a polling session that its client closed: the GET which may be on its way gets a noop, once.
@@ -282,6 +283,10 @@ func (srv *Server) forget(s *Session) {
 	srv.wheel.remove(s)
 	srv.mu.Lock()
 	delete(srv.sessions, s.ID())
+	if c := srv.awaited[s]; c != nil {
+		close(c)
+		delete(srv.awaited, s)
+	}
 	srv.mu.Unlock()
 }
 

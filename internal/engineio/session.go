@@ -244,6 +244,30 @@ func (s *Session) abortLocked(reason Reason) {
 	s.endLocked()
 }
 
+// Done is closed when the connection is given up. Text and Binary, which hold up Closed as long as they run, may wait for it beside what they wait for.
+//
+// The channel is the server's to keep: hardly any session needs one, and there are many sessions.
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	c := s.srv.awaited[s]
+	if c != nil {
+		return c
+	}
+	c = make(chan struct{})
+	if s.state.Load() == stateClosed {
+		close(c)
+		return c
+	}
+	if s.srv.awaited == nil {
+		s.srv.awaited = map[*Session]chan struct{}{}
+	}
+	s.srv.awaited[s] = c
+	return c
+}
+
 // unpin is the end of something that ran for the session.
 func (s *Session) unpin() {
 	s.mu.Lock()
