@@ -17,12 +17,13 @@ type polling struct {
 	base64    bool // EIO=3: the client takes no binary
 	last      byte // type of the packet that ends the session on a waiting GET: close, or noop where the client closed
 	probe     *wsConn
-	probed    bool          // the client has sent 2probe
-	during    bool          // the GET came after that
-	release   bool          // the GET came before, and is to end
-	upgrading bool          // the client has sent 5
-	changed   chan struct{} // tells the waiting GET to look again
-	turn      *sync.Cond    // tells those who wait for a GET or a POST to be over
+	probed    bool                     // the client has sent 2probe
+	during    bool                     // the GET came after that
+	release   bool                     // the GET came before, and is to end
+	upgrading bool                     // the client has sent 5
+	changed   chan struct{}            // tells the waiting GET to look again
+	turn      *sync.Cond               // tells those who wait for a GET or a POST to be over
+	post      *http.ResponseController // of the POST that is under way
 }
 
 type phase uint8
@@ -50,6 +51,14 @@ func (p *polling) look() {
 	select {
 	case p.changed <- struct{}{}:
 	default:
+	}
+}
+
+// breakOff ends the wait for the rest of a POST's body, which could otherwise hold up the end of the session for as long as
+// boundBody allows.
+func (p *polling) breakOff() {
+	if p.post != nil {
+		_ = p.post.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -236,14 +245,15 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		errBadRequest.write(w)
 		return
 	}
-	p.posting = true
+	p.posting, p.post = true, http.NewResponseController(w)
 	s.pins++
+	boundBody(p.post, r, s.srv.cfg.PingInterval+s.srv.cfg.PingTimeout)
 	s.mu.Unlock()
 
-	boundBody(w, r, s.srv.cfg.PingInterval+s.srv.cfg.PingTimeout)
 	err := s.readPost(r)
 
 	s.mu.Lock()
+	p.post = nil
 	if err != nil {
 		s.endPostLocked(p, err)
 	}
@@ -279,12 +289,12 @@ func (s *Session) endPostLocked(p *polling, err error) {
 }
 
 // boundBody sees to it that a body comes within d, where the host has set no time of its own.
-func boundBody(w http.ResponseWriter, r *http.Request, d time.Duration) {
+func boundBody(rc *http.ResponseController, r *http.Request, d time.Duration) {
 	host, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if ok && host.ReadTimeout > 0 {
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d))
+	_ = rc.SetReadDeadline(time.Now().Add(d))
 }
 
 // errBroken is a body that did not come whole.

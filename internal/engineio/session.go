@@ -236,6 +236,7 @@ func (s *Session) abortLocked(reason Reason) {
 	}
 	if p := s.poll; p != nil {
 		p.look()
+		p.breakOff()
 		p.turn.Broadcast()
 		if p.probe != nil {
 			p.probe.close()
