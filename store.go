@@ -6,9 +6,9 @@ import "context"
 // deadline of Timeouts.Store. An error that is not nil means that nothing is known of what was asked, and
 // reaches the sender as Unavailable.
 type Store interface {
-	// Append saves entries, all of one namespace and room and in the order of the slice, or none of them. It gives each its Seq, dense from
-	// 1 in (Namespace, Room), and its Timestamp. Where (Namespace, Room, UserID, MessageID), the last not empty, has been
-	// saved before, or stands earlier in the slice, nothing is saved for it: the result is the first record, with Repeated.
+	// Append saves entries, of any rooms and in the order of the slice, or none of them, in one transaction. It gives each its Seq, dense from
+	// 1 in (Namespace, Room) in the order of commit, and its Timestamp. Where (Namespace, Room, UserID, MessageID), the last not empty, has been
+	// saved before, or stands earlier in the slice, nothing is saved for it: the result is the first record as it now stands, with Repeated.
 	Append(ctx context.Context, entries []Entry) ([]Appended, error)
 	// Page reads a room's log. Its entries ascend by Seq; more tells whether there are further ones in the direction asked.
 	Page(ctx context.Context, q PageQuery) (entries []Entry, more bool, err error)
