@@ -14,7 +14,7 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 	if h.draining.Load() {
 		return nil, refusalDraining
 	}
-	hs := &socketio.Handshake{Transport: s.Transport(), Request: trimRequest(r)}
+	hs := &socketio.Handshake{Transport: s.Transport(), Request: h.trimRequest(r)}
 	if s.Version() != 3 {
 		return socketio.Accept(s, hs, &h.sockets), nil
 	}
@@ -46,12 +46,10 @@ func (l *legacyHandler) Closed(reason engineio.Reason, unsent []uint64) {
 }
 
 // trimRequest is what auth may look at, without the body and all else that would stay in memory as long as the connection.
-func trimRequest(r *http.Request) *http.Request {
-	t := &http.Request{
-		Method: r.Method, URL: r.URL, Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
-		Header: r.Header, Host: r.Host, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
-	}
-	return t.WithContext(valuesOf(r))
+func (h *core) trimRequest(r *http.Request) *http.Request {
+	t := r.WithContext(h.valuesOf(r))
+	t.Body, t.GetBody, t.Response = http.NoBody, nil, nil
+	return t
 }
 
 // Known implements socketio.Backend.
@@ -71,7 +69,7 @@ type ticket struct {
 	proto   int
 	address string // counted in space.perAddr; empty where that is not limited
 	arrival string // the user's id, counted in space.arriving; empty where that is not limited
-	pid     string // of the session that may be recovered
+	pid     pid    // of the session that may be recovered
 	offset  string
 	lost    *lostSession
 	allowed []string // rooms of the session that the policy still lets it have
@@ -88,7 +86,7 @@ func (t *ticket) Void() {
 // Authorize implements socketio.Backend.
 func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (socketio.Ticket, *socketio.ConnectError) {
 	sp := h.spaces[req.Namespace]
-	t := &ticket{space: sp, values: req.Handshake.Request.Context(), proto: req.Protocol, pid: req.PID, offset: req.Offset}
+	t := &ticket{space: sp, values: req.Handshake.Request.Context(), proto: req.Protocol, pid: parsePID(req.PID), offset: req.Offset}
 	ctx = authContext{ctx, t.values}
 	if h.draining.Load() {
 		return nil, refuse(Errorf(Unavailable, "the server is shutting down"))
@@ -96,7 +94,7 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 	if err := sp.authenticate(ctx, req, t); err != nil {
 		return nil, h.refuseLogged(err, req)
 	}
-	if t.pid != "" && sp.recovery.window > 0 && req.Protocol >= 5 {
+	if t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5 {
 		sp.findLost(ctx, t)
 	}
 	if err := sp.admitLocked(t, hostOf(req.Handshake.Request.RemoteAddr)); err != nil {
@@ -181,9 +179,9 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 }
 
 // byPidLocked finds a live client by its pid. It looks at all of them: this is for a client that comes back before its old connection was found dead.
-func (sp *space) byPidLocked(pid string) *Client {
+func (sp *space) byPidLocked(p pid) *Client {
 	for _, c := range sp.clients {
-		if c.pid == pid {
+		if c.pid == p {
 			return c
 		}
 	}
@@ -274,7 +272,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	if !c.recovered {
 		c.begin()
 	}
-	link.Accepted(c.id, c.pid)
+	link.Accepted(c.id, c.pid.String())
 	sp.clients[c.id] = c
 	sp.rememberUserLocked(c)
 	for _, p := range replay {
@@ -291,7 +289,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 func (c *Client) begin() {
 	c.started = c.space.counter
 	if c.space.recovery.window > 0 && c.protocol >= 5 {
-		c.pid = newID()
+		c.pid = newPID()
 	}
 	if c.user.ID == "" {
 		c.user.ID = anonymousPrefix + newID()

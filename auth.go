@@ -90,10 +90,32 @@ func deviceUser(auth json.RawMessage) string {
 }
 
 // newID is an unguessable id of 20 characters.
-func newID() string {
-	var b [15]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(b[:])
+func newID() string { return newPID().String() }
+
+// A pid is the secret by which a client comes back to its session; zero is none.
+type pid [15]byte
+
+func newPID() (p pid) {
+	_, _ = rand.Read(p[:]) // never fails
+	return p
+}
+
+// String is the pid as the client has it.
+func (p pid) String() string {
+	if p == (pid{}) {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(p[:])
+}
+
+// parsePID is zero for a text that is no pid.
+func parsePID(s string) (p pid) {
+	if len(s) == base64.RawURLEncoding.EncodedLen(len(p)) {
+		if _, err := base64.RawURLEncoding.Decode(p[:], []byte(s)); err != nil {
+			return pid{}
+		}
+	}
+	return p
 }
 
 // hostOf is an address without its port.

@@ -47,6 +47,7 @@ type core struct {
 	shutdown sync.Mutex // one Shutdown at a time
 	ended    bool       // guarded by shutdown
 
+	lastValues    atomic.Pointer[plainValues] // of a request's context; see valuesOf
 	legacyClients atomic.Int64
 	counter       atomic.Uint64 // of events; one for all namespaces, since a session's unsent tags are those of all
 	dropped       atomic.Int64

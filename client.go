@@ -16,7 +16,7 @@ type Client struct {
 	sess  *engineio.Session
 	link  socketio.Link
 	id    string
-	pid   string // of connection state recovery; empty: it cannot recover
+	pid   pid // of connection state recovery; zero: it cannot recover
 	user  User
 
 	// values are those of the handshake's request.
@@ -154,7 +154,7 @@ func (c *Client) Rooms() []string {
 // nothing.
 func (c *Client) Disconnect() {
 	c.space.mu.Lock()
-	c.pid = ""
+	c.pid = pid{}
 	c.space.mu.Unlock()
 	c.link.Disconnect(false)
 	c.stopTaking() // a reader that waits for room in the inbox would hold up the end, for which the handler may wait

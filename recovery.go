@@ -16,7 +16,7 @@ type recovery struct {
 	bytes  int64
 	events []kept // by number, ascending
 	floor  uint64 // number of the last event that is not kept any more
-	lost   map[string]*lostSession
+	lost   map[pid]*lostSession
 	sweep  *time.Timer // runs while anything is kept
 }
 
@@ -43,7 +43,7 @@ type lostSession struct {
 }
 
 func (r *recovery) init(window time.Duration, sp *space) {
-	r.window, r.space, r.lost = window, sp, map[string]*lostSession{}
+	r.window, r.space, r.lost = window, sp, map[pid]*lostSession{}
 }
 
 // keepLocked remembers an event.
@@ -80,11 +80,11 @@ func (r *recovery) growLocked(size int64) {
 	for r.bytes > r.space.hub.set.recoveryBytes && len(r.events) > 0 {
 		r.dropFirstLocked()
 	}
-	for pid, s := range r.lost { // events are all gone, and it is still too much
+	for p, s := range r.lost { // events are all gone, and it is still too much
 		if r.bytes <= r.space.hub.set.recoveryBytes {
 			break
 		}
-		r.removeLocked(pid, s)
+		r.removeLocked(p, s)
 	}
 	if r.sweep == nil && !r.space.closed {
 		r.sweep = time.AfterFunc(r.window/4, r.sweepOut)
@@ -98,9 +98,9 @@ func (r *recovery) dropFirstLocked() {
 	r.events = r.events[1:]
 }
 
-func (r *recovery) removeLocked(pid string, s *lostSession) {
+func (r *recovery) removeLocked(p pid, s *lostSession) {
 	r.bytes -= s.size
-	delete(r.lost, pid)
+	delete(r.lost, p)
 }
 
 // sweepOut lets go of what is older than the window.
@@ -114,9 +114,9 @@ func (r *recovery) sweepOut() {
 	for len(r.events) > 0 && r.events[0].at.Before(before) {
 		r.dropFirstLocked()
 	}
-	for pid, s := range r.lost {
+	for p, s := range r.lost {
 		if s.at.Before(before) {
-			r.removeLocked(pid, s)
+			r.removeLocked(p, s)
 		}
 	}
 	if len(r.events) == 0 && len(r.lost) == 0 {
@@ -134,8 +134,8 @@ func (r *recovery) stopLocked() {
 }
 
 // findLocked is the session of a pid that user may have back.
-func (r *recovery) findLocked(pid string) *lostSession {
-	s := r.lost[pid]
+func (r *recovery) findLocked(p pid) *lostSession {
+	s := r.lost[p]
 	if s == nil || time.Since(s.at) > r.window {
 		return nil
 	}

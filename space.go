@@ -188,7 +188,7 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	if c.rare != nil && c.rare.endLife != nil {
 		c.rare.endLife()
 	}
-	if dropped && c.pid != "" && !sp.closed {
+	if dropped && c.pid != (pid{}) && !sp.closed {
 		sp.recovery.saveLocked(c, unsent)
 	}
 	for len(c.rooms) > 0 {

@@ -10,15 +10,30 @@ import (
 
 // valuesOf is what a client's handlers get of its request's context: its values, without its end. A context as net/http makes it, to which nobody has added
 // anything, is replaced by one of a tenth of the size, since it stays in memory as long as the connection.
-func valuesOf(r *http.Request) context.Context {
+func (h *core) valuesOf(r *http.Request) context.Context {
 	ctx := r.Context()
 	if !plain(ctx) {
 		return context.WithoutCancel(ctx)
 	}
-	v := &plainValues{}
+	v := plainValues{}
 	v.server, _ = ctx.Value(http.ServerContextKey).(*http.Server)
 	v.local, _ = ctx.Value(http.LocalAddrContextKey).(net.Addr)
-	return v
+	last := h.lastValues.Load()
+	if last == nil || !last.same(&v) {
+		last = &v
+		h.lastValues.Store(last)
+	}
+	return last
+}
+
+// same tells whether two requests came to the same server at the same address, as they mostly do.
+func (v *plainValues) same(o *plainValues) bool {
+	if v.server != o.server {
+		return false
+	}
+	a, ok := v.local.(*net.TCPAddr)
+	b, ok2 := o.local.(*net.TCPAddr)
+	return ok && ok2 && a.Port == b.Port && a.Zone == b.Zone && a.IP.Equal(b.IP)
 }
 
 // plainValues are the values that net/http gives every request.

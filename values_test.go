@@ -37,11 +37,12 @@ func TestPlainValues(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := make(chan context.Context, 1)
-			var h http.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- valuesOf(r) })
+			h := &core{}
+			var handler http.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- h.valuesOf(r) })
 			if tt.wrap != nil {
-				h = tt.wrap(h)
+				handler = tt.wrap(handler)
 			}
-			srv := httptest.NewUnstartedServer(h)
+			srv := httptest.NewUnstartedServer(handler)
 			if tt.base != nil {
 				srv.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return tt.base(ctx) }
 			}

@@ -222,6 +222,21 @@ func (in *inbox) wait(match func(frame) bool) (frame, string) {
 	}
 }
 
+// resume takes away the error that ended the reading, for another wire.
+func (in *inbox) resume() {
+	in.mu.Lock()
+	in.err = nil
+	in.mu.Unlock()
+}
+
+func (in *inbox) take() []frame {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	frames := in.frames
+	in.frames = nil
+	return frames
+}
+
 func (in *inbox) has(prefix string) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -18,6 +18,7 @@ type pollWire struct {
 	p      protocol
 	base   string
 	sid    atomic.Value
+	paused atomic.Bool
 	http   http.Client
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -68,7 +69,15 @@ func (w *pollWire) write(frames ...frame) (int, error) {
 	return status, err
 }
 
+var errPaused = errors.New("paused")
+
+// pause makes the read that is under way the last.
+func (w *pollWire) pause() { w.paused.Store(true) }
+
 func (w *pollWire) read() ([]frame, error) {
+	if w.paused.Load() {
+		return nil, errPaused
+	}
 	status, answer, err := w.do(http.MethodGet, w.url(), "", nil)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
@@ -118,8 +119,9 @@ func (s *site) exchange(t testing.TB) {
 		way[1].expectMatch(t, "the message", func(f frame) bool {
 			return strings.HasPrefix(f.data, `42["new_message",`) && strings.Contains(f.data, text)
 		})
-		way[0].in.clear()
 	}
+	s.near.in.clear()
+	s.far.in.clear()
 }
 
 // usage is what must come back to where it was.
@@ -224,4 +226,22 @@ func (b *logBuffer) take() string {
 	text := b.text.String()
 	b.text.Reset()
 	return text
+}
+
+var discard = slog.New(slog.DiscardHandler)
+
+// unescape gives the texts of a piece of JSON, one after the other.
+func unescape(t testing.TB, packet string) string {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(packet))
+	var b strings.Builder
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return b.String()
+		}
+		if s, ok := token.(string); ok {
+			b.WriteString(s)
+		}
+	}
 }

@@ -9,19 +9,15 @@ import (
 	"log"
 	"net"
 	"net/http"
-	_ "net/http/pprof"
 
 	"github.com/parleychat/chat"
 )
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "address to listen on")
-	pprof := flag.String("pprof", "", "address for net/http/pprof; none by default")
 	noroom := flag.Bool("noroom", false, "nobody joins the room (the idle run: nobody talks)")
 	flag.Parse()
-	if *pprof != "" {
-		go func() { log.Println(http.ListenAndServe(*pprof, nil)) }()
-	}
+	serveProfiles()
 	var rooms []string
 	if !*noroom {
 		rooms = append(rooms, "bench")
