@@ -58,6 +58,9 @@ func decodeMessage(e *Event) (p messagePayload, err error) {
 	if bytes.Equal(p.Meta, []byte("null")) {
 		p.Meta = nil
 	}
+	if limit := e.client.space.hub.set.limits.Meta; len(p.Meta) > limit {
+		return p, &Error{Code: TooLarge, Message: "meta is too long", Data: map[string]any{"limit": limit}}
+	}
 	return p, nil
 }
 
@@ -260,6 +263,7 @@ func history(ctx context.Context, c *Client, e *Event) ([]any, error) {
 		Namespace: sp.name, Room: room, After: p.After, Before: p.Before, Limit: min(p.Limit, historyMost),
 	})
 	if err == nil {
+		entries, more = fitPage(entries, more, p.After != nil, sp.hub.set.limits.Outbox/2)
 		var first uint64
 		if first, _, err = sp.hub.set.store.Bounds(ctx, sp.name, room); err == nil {
 			return []any{historyAnswer{OK: true, Entries: append([]Entry{}, entries...), More: more, First: first}}, nil
@@ -267,4 +271,42 @@ func history(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	}
 	sp.hub.set.logger.Error("chat: store failed", "error", err, "namespace", sp.name, "room", room)
 	return nil, errUnavailable
+}
+
+// fitPage cuts a page to what an outbox has room for: an answer that overflowed it would cut the client off, again each time it asks. At least one
+// entry stays; of a page that goes on upwards the first ones, otherwise the last.
+func fitPage(entries []Entry, more, upwards bool, room int) ([]Entry, bool) {
+	const fields = 512 // the names, ids and numbers of an entry, generously
+	n := 0
+	for ; n < len(entries); n++ {
+		e := &entries[n]
+		if !upwards {
+			e = &entries[len(entries)-1-n]
+		}
+		if room -= fields + quotedLen(e.Text) + quotedLen(e.Meta) + quotedLen(e.MessageID) + quotedLen(e.ReplyTo); room < 0 && n > 0 {
+			break
+		}
+	}
+	if n == len(entries) {
+		return entries, more
+	}
+	if upwards {
+		return entries[:n], true
+	}
+	return entries[len(entries)-n:], true
+}
+
+// quotedLen is what text takes in JSON at most, without its quotes.
+func quotedLen[T string | json.RawMessage](text T) int {
+	const escape = 6 // \u003c
+	n := len(text)
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < 0x20, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			n += escape - 1
+		case c == 0xe2: // the line separators U+2028 and U+2029 begin so
+			n += escape - 3
+		}
+	}
+	return n
 }

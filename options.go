@@ -87,6 +87,7 @@ type Limits struct {
 	Depth             int // of nested JSON; 64
 	Attachments       int // binary ones of one event or ack; 10
 	Text              int // characters of a message; 8,000
+	Meta              int // bytes of a message's meta; 16 KiB. A few messages of a Payload each would fill everybody's outbox
 	ClientsPerUser    int // 20; negative: no limit
 	ClientsPerAddress int // no limit by default: behind a proxy all clients share one
 	LegacyClients     int // 1.x and 2.x clients in all; 10,000
@@ -114,7 +115,7 @@ func defaults() *settings {
 		grace:          5 * time.Second,
 		presenceMost:   -1,
 		limits: Limits{
-			Payload: 1_000_000, Outbox: 1 << 20, Inbox: 1 << 20, Depth: 64, Attachments: 10, Text: 8_000,
+			Payload: 1_000_000, Outbox: 1 << 20, Inbox: 1 << 20, Depth: 64, Attachments: 10, Text: 8_000, Meta: 16 << 10,
 			ClientsPerUser: 20, ClientsPerAddress: -1, LegacyClients: 10_000, RoomsPerClient: 200,
 		},
 		timeouts: Timeouts{Connect: 10 * time.Second, Upgrade: 10 * time.Second, Write: 10 * time.Second, Store: 5 * time.Second},
@@ -252,7 +253,7 @@ func WithLimits(l Limits) Option {
 		d := &b.hub.limits
 		for _, f := range [][2]*int{
 			{&d.Payload, &l.Payload}, {&d.Outbox, &l.Outbox}, {&d.Inbox, &l.Inbox}, {&d.Depth, &l.Depth}, {&d.Attachments, &l.Attachments},
-			{&d.Text, &l.Text}, {&d.ClientsPerUser, &l.ClientsPerUser}, {&d.ClientsPerAddress, &l.ClientsPerAddress},
+			{&d.Text, &l.Text}, {&d.Meta, &l.Meta}, {&d.ClientsPerUser, &l.ClientsPerUser}, {&d.ClientsPerAddress, &l.ClientsPerAddress},
 			{&d.LegacyClients, &l.LegacyClients}, {&d.RoomsPerClient, &l.RoomsPerClient},
 		} {
 			if *f[1] != 0 {
@@ -331,6 +332,7 @@ func (s *settings) validate() (errs []error) {
 	positive("Limits.Depth", int64(s.limits.Depth))
 	positive("Limits.Attachments", int64(s.limits.Attachments))
 	positive("Limits.Text", int64(s.limits.Text))
+	positive("Limits.Meta", int64(s.limits.Meta))
 	positive("Limits.LegacyClients", int64(s.limits.LegacyClients))
 	positive("Timeouts.Connect", int64(s.timeouts.Connect))
 	positive("Timeouts.Upgrade", int64(s.timeouts.Upgrade))
