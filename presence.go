@@ -54,9 +54,33 @@ func (sp *space) presenceLocked(event string, p *presence) {
 	}
 	rooms := []string{p.room.name}
 	o := sp.numberLocked(event, enc)
-	sp.deliverLocked(&audience{rooms: rooms}, o, false)
+	if to := (&audience{rooms: rooms}); len(p.room.members) < manyMembers {
+		sp.deliverLocked(to, o, false)
+	} else {
+		sp.deliverLaterLocked(to, o)
+	}
 	// A recovery replays the presence of others only: a user who comes back is not told of having left.
 	sp.recovery.keepLocked(sp.counter, &audience{rooms: rooms, notUsers: []string{p.userID}}, o)
+}
+
+// In rooms of so many clients the news of presence wait a moment for more of their kind: when all come at once, as after a restart, the news are the
+// square of their number, and a write for each would cost ten times what the news themselves do.
+const (
+	manyMembers   = 64
+	presenceDelay = 50 * time.Millisecond
+)
+
+func (sp *space) deliverLaterLocked(to *audience, o *outgoing) {
+	sp.eachLocked(to, func(c *Client) { sp.batch.SendLater(c.sess, o.packet(c)) })
+	if sp.later != nil || sp.closed {
+		return
+	}
+	sp.later = time.AfterFunc(presenceDelay, func() {
+		sp.mu.Lock()
+		defer sp.mu.Unlock()
+		sp.later = nil
+		sp.batch.FlushLater()
+	})
 }
 
 // leaveLocked counts a client out of a room that it is not a member of any more.

@@ -23,8 +23,8 @@ type recovery struct {
 // kept is an event that a recovery may replay.
 type kept struct {
 	number uint64
-	at     time.Time
-	to     audience
+	at     int64     // in nanoseconds since 1970
+	to     *audience // read only, as all audiences are
 	event  *outgoing
 	size   int64
 }
@@ -55,7 +55,7 @@ func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
 	for _, a := range o.args.Attachments {
 		size += int64(len(a))
 	}
-	r.events = append(r.events, kept{number: number, at: time.Now(), to: *to, event: o, size: size})
+	r.events = append(r.events, kept{number: number, at: time.Now().UnixNano(), to: to, event: o, size: size})
 	r.growLocked(size)
 }
 
@@ -111,7 +111,7 @@ func (r *recovery) sweepOut() {
 		return
 	}
 	before := time.Now().Add(-r.window)
-	for len(r.events) > 0 && r.events[0].at.Before(before) {
+	for len(r.events) > 0 && r.events[0].at < before.UnixNano() {
 		r.dropFirstLocked()
 	}
 	for p, s := range r.lost {
@@ -188,7 +188,7 @@ func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 
 // missed tells whether an event was meant for the session.
 func (s *lostSession) missed(k *kept) bool {
-	to := &k.to
+	to := k.to
 	if slices.Contains(to.notUsers, s.user.ID) || slices.ContainsFunc(to.notRooms, s.inRoom) {
 		return false
 	}

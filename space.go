@@ -35,6 +35,7 @@ type space struct {
 	batch    engineio.Batch
 	recovery recovery
 	typing   map[typist]*time.Timer
+	later    *time.Timer // ends the wait of presence in large rooms; nil: nothing waits
 }
 
 // room is what the Hub knows of a room that has somebody in it.
@@ -250,6 +251,9 @@ func (sp *space) close() {
 	defer sp.mu.Unlock()
 	sp.closed = true
 	sp.recovery.stopLocked()
+	if sp.later != nil && sp.later.Stop() {
+		sp.batch.FlushLater()
+	}
 	for _, t := range sp.typing {
 		t.Stop()
 	}

@@ -24,6 +24,7 @@ type Session struct {
 	mu       sync.Mutex // guards all below; state changes under it
 	direct   bool       // the transport is websocket (from the handshake on, where it came by one)
 	dirty    bool       // in the flusher's list, or in a Batch
+	later    bool       // in a Batch's list of those to be woken later
 	writing  bool       // somebody takes from the queue
 	pinged   bool       // EIO=4: a ping is out
 	held     bool       // the handler was at work when the client's time was over
@@ -86,14 +87,22 @@ func (s *Session) Send(p *Packet) bool {
 func (s *Session) push(p *Packet) (ok, wake bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() != stateOpen {
-		return false, false
-	}
-	if s.queued+p.size > s.srv.cfg.Outbox {
-		s.abortLocked(ReasonSlowConsumer)
+	if !s.roomLocked(p) {
 		return false, false
 	}
 	return true, s.queueLocked(p)
+}
+
+// roomLocked tells whether p may be queued. A session that is out of room ends.
+func (s *Session) roomLocked(p *Packet) bool {
+	if s.state.Load() != stateOpen {
+		return false
+	}
+	if s.queued+p.size > s.srv.cfg.Outbox {
+		s.abortLocked(ReasonSlowConsumer)
+		return false
+	}
+	return true
 }
 
 // queueLocked queues p and wakes a poll that waits.
@@ -317,6 +326,42 @@ func (s *Session) ended(reason Reason, unsent []uint64) {
 // A Batch sends to many sessions and wakes their writers at once. The zero Batch is ready; it is for one goroutine.
 type Batch struct {
 	dirty []*Session
+	later []*Session
+}
+
+// SendLater is Send for what is in no hurry: it leaves with the next packet that is, or with FlushLater. Many small packets then leave by one write.
+func (b *Batch) SendLater(s *Session, p *Packet) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.roomLocked(p) {
+		return false
+	}
+	if s.ws == nil { // a poll takes what there is in any case
+		s.queueLocked(p)
+		return true
+	}
+	s.queue = append(s.queue, p)
+	s.queued += p.size
+	if !s.later {
+		s.later = true
+		b.later = append(b.later, s)
+	}
+	return true
+}
+
+// FlushLater wakes the writers of the sessions that SendLater has sent to and that have not been woken since.
+func (b *Batch) FlushLater() {
+	for _, s := range b.later {
+		s.mu.Lock()
+		s.later = false
+		if len(s.queue) > 0 && s.state.Load() != stateClosed && s.wakeLocked() {
+			b.dirty = append(b.dirty, s)
+		}
+		s.mu.Unlock()
+	}
+	clear(b.later)
+	b.later = b.later[:0]
+	b.Flush()
 }
 
 // Send is Session.Send without waking the writer; Flush wakes those of all the sessions sent to since the last Flush.

@@ -219,15 +219,18 @@ func TestLargeMessages(t *testing.T) {
 	b := start(t, func(o *setup) { o.cfg.Outbox = 64 << 20 })
 	c := b.openWS(4)
 	p := b.peer()
-	for i := range 4 {
-		p.s.Send(NewPacket(append(make([]byte, Headroom), strings.Repeat(fmt.Sprint(i), 3<<20)...), make([]byte, 1<<20)))
+	const text, binary, rounds = 3 << 20, 1 << 20, 4
+	for i := range rounds {
+		p.s.Send(NewPacket(append(make([]byte, Headroom), strings.Repeat(fmt.Sprint(i), text)...), make([]byte, binary)))
 		p.s.Send(textPacket("small"))
 	}
-	p.s.Close(ReasonForced)
-	for i := range 4 {
-		c.want("4"+strings.Repeat(fmt.Sprint(i), 3<<20), "b:"+string(make([]byte, 1<<20)), "4small")
+	for i := range rounds {
+		c.want("4"+strings.Repeat(fmt.Sprint(i), text), "b:"+string(make([]byte, binary)), "4small")
 	}
-	c.want("close 1000", "end")
+	// What Close has a second to write must fit into it on a busy machine.
+	p.s.Send(textPacket(strings.Repeat("x", 256<<10)))
+	p.s.Close(ReasonForced)
+	c.want("4"+strings.Repeat("x", 256<<10), "close 1000", "end")
 	if e := p.wantEnd(t, ReasonForced); e.unsent != nil {
 		t.Errorf("unsent %v", e.unsent)
 	}
