@@ -299,7 +299,7 @@ func TestShutdownWhileConnecting(t *testing.T) {
 	ways(t, func(t *testing.T, p protocol, w way) {
 		rounds := 20
 		if w == overPolling {
-			rounds = 3 // a session whose client does not ask takes a second to close
+			rounds = 2 // a session whose client does not ask takes a second to close
 		}
 		for range rounds {
 			hub, err := chat.New(append(handlers(), chat.WithRooms("lobby"), chat.WithLogger(discard))...)
