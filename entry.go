@@ -22,6 +22,7 @@ type Entry struct {
 	MessageID string    // the sender's own key for retries; empty: none
 	ReplyTo   string
 	Meta      json.RawMessage // valid JSON, or nil
+	Deleted   bool            // removed or erased: the place in the log is what is left
 }
 
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
@@ -38,13 +39,14 @@ type entryJSON struct {
 	MessageID string          `json:"message_id,omitempty"`
 	ReplyTo   string          `json:"reply_to,omitempty"`
 	Meta      json.RawMessage `json:"meta,omitempty"`
+	Deleted   bool            `json:"deleted,omitempty"`
 }
 
 // MarshalJSON has times in UTC with milliseconds (RFC 3339).
 func (e Entry) MarshalJSON() ([]byte, error) {
 	return json.Marshal(entryJSON{
 		Kind: e.Kind, Room: e.Room, Seq: e.Seq, ID: e.ID, UserID: e.UserID, SID: e.SID, Text: e.Text,
-		Timestamp: e.Timestamp.UTC().Format(timeFormat), MessageID: e.MessageID, ReplyTo: e.ReplyTo, Meta: e.Meta,
+		Timestamp: e.Timestamp.UTC().Format(timeFormat), MessageID: e.MessageID, ReplyTo: e.ReplyTo, Meta: e.Meta, Deleted: e.Deleted,
 	})
 }
 
@@ -60,7 +62,7 @@ func (e *Entry) UnmarshalJSON(data []byte) error {
 	}
 	*e = Entry{
 		Kind: w.Kind, Room: w.Room, Seq: w.Seq, ID: w.ID, UserID: w.UserID, SID: w.SID, Text: w.Text,
-		Timestamp: t, MessageID: w.MessageID, ReplyTo: w.ReplyTo, Meta: w.Meta,
+		Timestamp: t, MessageID: w.MessageID, ReplyTo: w.ReplyTo, Meta: w.Meta, Deleted: w.Deleted,
 	}
 	return nil
 }

@@ -15,8 +15,9 @@ const (
 
 // NewMemoryStore makes a Store that forgets: what is over maxEntries in a room, or over maxBytes (estimated) in all, starting
 // with the room that was written to least recently. A forgotten entry's MessageID is forgotten with it, so that a retry
-// after that is a new message. A room's Seq never goes back while the process lives: when even the empty rooms' own records
-// are too many, rooms that come after start where the highest forgotten one ended, instead of at 1. Zero or less: the default.
+// after that is a new message; those of trimmed and erased entries go before any entry of their room does.
+// A room's Seq never goes back while the process lives: when even the empty rooms' own records are too many, rooms that come after start
+// where the highest forgotten one ended, instead of at 1. Zero or less: the default.
 func NewMemoryStore(maxEntries int, maxBytes int64) Store {
 	if maxEntries <= 0 {
 		maxEntries = DefaultStoreEntries
@@ -37,7 +38,9 @@ type memoryRoom struct {
 	first   uint64
 	last    uint64
 	keys    map[entryKey]uint64
-	place   *list.Element // in recent
+	outlive map[entryKey]Entry // keys of what was trimmed or erased: what to answer
+	expire  []expiry           // of outlive, in the order of time
+	place   *list.Element      // in recent
 }
 
 type memoryStore struct {
@@ -51,7 +54,10 @@ type memoryStore struct {
 	floor  uint64     // the highest last of the rooms that were forgotten whole
 }
 
-func (s *memoryStore) Append(_ context.Context, entries []Entry) ([]Appended, error) {
+func (s *memoryStore) Append(ctx context.Context, entries []Entry) ([]Appended, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	out := make([]Appended, 0, len(entries))
 	s.mu.Lock()
@@ -68,6 +74,9 @@ func (s *memoryStore) appendLocked(e Entry, now time.Time) Appended {
 		if seq, ok := r.keys[entryKey{e.UserID, e.MessageID}]; ok {
 			return Appended{Entry: r.entries[seq-r.first], Repeated: true}
 		}
+		if first, ok := s.outlivedLocked(r, entryKey{e.UserID, e.MessageID}, now); ok {
+			return Appended{Entry: first, Repeated: true}
+		}
 	}
 	r.last++
 	e.Seq, e.Timestamp = r.last, now
@@ -81,9 +90,9 @@ func (s *memoryStore) appendLocked(e Entry, now time.Time) Appended {
 	s.bytes += entrySize(&e)
 	s.recent.MoveToFront(r.place)
 	if len(r.entries) > s.maxEntries {
-		s.forgetLocked(r)
+		s.dropFirstLocked(r)
 	}
-	for s.bytes > s.maxBytes && (s.recent.Len() > 1 || len(r.entries) > 1) {
+	for s.bytes > s.maxBytes && (s.recent.Len() > 1 || len(r.entries) > 1 || len(r.expire) > 0) {
 		s.forgetLocked(s.recent.Back().Value.(*memoryRoom))
 	}
 	return Appended{Entry: e}
@@ -100,8 +109,12 @@ func (s *memoryStore) roomLocked(key roomKey) *memoryRoom {
 	return r
 }
 
-// forgetLocked lets go of a room's first entry, or of the room where it has none.
+// forgetLocked lets go of a key that outlives its entry, or of a room's first entry, or of the room where it has neither.
 func (s *memoryStore) forgetLocked(r *memoryRoom) {
+	if len(r.expire) > 0 {
+		s.forgetKeyLocked(r)
+		return
+	}
 	if len(r.entries) == 0 {
 		s.floor = max(s.floor, r.last)
 		s.bytes -= roomSize(r.key)
@@ -109,6 +122,10 @@ func (s *memoryStore) forgetLocked(r *memoryRoom) {
 		delete(s.rooms, r.key)
 		return
 	}
+	s.dropFirstLocked(r)
+}
+
+func (s *memoryStore) dropFirstLocked(r *memoryRoom) {
 	e := &r.entries[0]
 	s.bytes -= entrySize(e)
 	if e.MessageID != "" {

@@ -1,0 +1,43 @@
+package chat
+
+import (
+	"context"
+	"time"
+)
+
+// What a Store may do besides, each an interface of its own so that a host's store lives on when the library grows. All stores of the
+// library have them; storetest has a group for each.
+
+// KeysKept is how long a MessageID is remembered after its entry was removed or erased.
+const KeysKept = 30 * 24 * time.Hour
+
+// A Trimmer removes entries from the start of a room's log, and from nowhere else, so that what is kept stays dense.
+type Trimmer interface {
+	// Trim removes what q says and moves the first Seq of Bounds; the last never changes, and is never given again. For KeysKept a repeated
+	// MessageID of what was removed is answered by a stub of the first record: Kind, Namespace, Room, Seq, ID, UserID, MessageID, Timestamp, and
+	// Deleted true. It works in steps that other calls get in between; removed counts those done before an error, too.
+	Trim(ctx context.Context, q TrimQuery) (removed int, err error)
+}
+
+// A TrimQuery asks for the removal of the entries older than Before and of those that are not among the newest Keep. It stops at the
+// first entry that is neither. A zero Before, or a Keep of zero or less, removes nothing.
+type TrimQuery struct {
+	Namespace, Room string // an empty Room: each room of the Namespace
+	Before          time.Time
+	Keep            int
+}
+
+// An Eraser removes what a user wrote.
+type Eraser interface {
+	// EraseUser turns the user's entries, in all rooms, into tombstones: Kind, Namespace, Room, Seq, ID and Timestamp stay, Deleted is
+	// true, all else is gone. A MessageID is still known for KeysKept, so that a retry under way brings nothing back: it is answered by the
+	// tombstone. What is saved while EraseUser runs may stay. n counts the entries, those done before an error too; an empty userID is nobody's.
+	EraseUser(ctx context.Context, userID string) (n int, err error)
+}
+
+// An Exporter reads what a user wrote.
+type Exporter interface {
+	// ExportUser calls yield with each kept entry of the user, room by room and ascending by Seq in each, on the caller's goroutine and with nothing
+	// locked. It ends with the first error of yield, which it returns. An empty userID is nobody's.
+	ExportUser(ctx context.Context, userID string, yield func(Entry) error) error
+}
