@@ -13,8 +13,7 @@ import (
 // session with something to write. None of them ever waits for a connection: what a connection does not take at
 // once is left to a goroutine of that session.
 type flusher struct {
-	gate    *gate
-	timeout time.Duration // of one write that waits
+	gate *gate
 
 	mu         sync.Mutex // guards all below, and Session.nextDirt; taken after a session's mu, never before it
 	head, tail *Session

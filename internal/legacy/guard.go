@@ -117,11 +117,11 @@ func parse(data []byte, limits socketio.Limits) (p *packet, n int, err error) {
 
 // count reads the number of attachments and the dash behind it.
 func count(b []byte, most int) (int, []byte, error) {
-	digits, rest, ok := bytes.Cut(b[:min(len(b), 12)], []byte{'-'})
+	digits, _, ok := bytes.Cut(b[:min(len(b), 12)], []byte{'-'})
 	if !ok || len(digits) == 0 {
 		return 0, nil, errGrammar
 	}
-	rest = b[len(digits)+1:]
+	rest := b[len(digits)+1:]
 	n := 0
 	for _, c := range digits {
 		if c < '0' || c > '9' {
