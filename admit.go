@@ -70,6 +70,7 @@ type ticket struct {
 	address string // counted in space.perAddr; empty where that is not limited
 	arrival string // the user's id, counted in space.arriving; empty where that is not limited
 	pid     pid    // of the session that may be recovered
+	sid     string // the same session's
 	offset  string
 	lost    *lostSession
 	allowed []string // rooms of the session that the policy still lets it have
@@ -86,7 +87,8 @@ func (t *ticket) Void() {
 // Authorize implements socketio.Backend.
 func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (socketio.Ticket, *socketio.ConnectError) {
 	sp := h.spaces[req.Namespace]
-	t := &ticket{space: sp, values: req.Handshake.Request.Context(), proto: req.Protocol, pid: parsePID(req.PID), offset: req.Offset}
+	t := &ticket{space: sp, values: req.Handshake.Request.Context(), proto: req.Protocol, offset: req.Offset}
+	t.pid, t.sid = parsePID(req.PID)
 	ctx = authContext{ctx, t.values}
 	if h.draining.Load() {
 		return nil, refuse(Errorf(Unavailable, "the server is shutting down"))
@@ -152,8 +154,9 @@ func (h *core) refuseLogged(err error, req *socketio.ConnectRequest) *socketio.C
 func (sp *space) findLost(ctx context.Context, t *ticket) {
 	sp.mu.Lock()
 	var old *Client
-	if sp.recovery.findLocked(t.pid) == nil {
-		old = sp.byPidLocked(t.pid)
+	// One that comes back before its old connection was found dead. It must not take a search: anybody can ask, again and again.
+	if c := sp.clients[t.sid]; c != nil && c.pid == t.pid && sp.recovery.findLocked(t.pid) == nil {
+		old = c
 	}
 	sp.mu.Unlock()
 	if old != nil && sp.sameUser(old.user, t.user) {
@@ -176,16 +179,6 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 			t.allowed = append(t.allowed, m.room.name)
 		}
 	}
-}
-
-// byPidLocked finds a live client by its pid. It looks at all of them: this is for a client that comes back before its old connection was found dead.
-func (sp *space) byPidLocked(p pid) *Client {
-	for _, c := range sp.clients {
-		if c.pid == p {
-			return c
-		}
-	}
-	return nil
 }
 
 // sameUser: an anonymous user is whoever knows the pid.
@@ -272,7 +265,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	if !c.recovered {
 		c.begin()
 	}
-	link.Accepted(c.id, c.pid.String())
+	link.Accepted(c.id, c.pid.text(c.id))
 	sp.clients[c.id] = c
 	sp.rememberUserLocked(c)
 	for _, p := range replay {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/parleychat/chat/internal/socketio"
 )
@@ -100,22 +101,25 @@ func newPID() (p pid) {
 	return p
 }
 
-// String is the pid as the client has it.
-func (p pid) String() string {
+func (p pid) String() string { return base64.RawURLEncoding.EncodeToString(p[:]) }
+
+// text is the pid as the client has it. The sid behind it, which is no secret, finds the client without a table of pids.
+func (p pid) text(sid string) string {
 	if p == (pid{}) {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(p[:])
+	return p.String() + "." + sid
 }
 
-// parsePID is zero for a text that is no pid.
-func parsePID(s string) (p pid) {
-	if len(s) == base64.RawURLEncoding.EncodedLen(len(p)) {
-		if _, err := base64.RawURLEncoding.Decode(p[:], []byte(s)); err != nil {
-			return pid{}
+// parsePID takes apart what text has made. The pid is zero for a text that is none.
+func parsePID(s string) (p pid, sid string) {
+	secret, sid, _ := strings.Cut(s, ".")
+	if len(secret) == base64.RawURLEncoding.EncodedLen(len(p)) {
+		if _, err := base64.RawURLEncoding.Decode(p[:], []byte(secret)); err != nil {
+			return pid{}, ""
 		}
 	}
-	return p
+	return p, sid
 }
 
 // hostOf is an address without its port.

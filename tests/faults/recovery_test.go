@@ -92,3 +92,31 @@ func TestOffsetsOfALostSession(t *testing.T) {
 	}
 	s.exchange(t)
 }
+
+// Who comes back before the old connection was found dead gets the session, and the old connection ends.
+func TestBackBeforeFoundDead(t *testing.T) {
+	s := newSite(t)
+	old := open(t, s, modern, overWS)
+	old.send(t, text4("40"))
+	var session struct{ Pid, Sid string }
+	if err := json.Unmarshal([]byte(old.expect(t, "40").data[2:]), &session); err != nil {
+		t.Fatal(err)
+	}
+	secret, _, _ := strings.Cut(session.Pid, ".")
+	for _, guess := range []string{secret, "." + session.Sid, strings.Repeat("A", len(secret)) + "." + session.Sid} {
+		c := open(t, s, modern, overWS)
+		c.send(t, text4(`40{"pid":"`+guess+`"}`))
+		if got := c.expect(t, "40").data; strings.Contains(got, session.Sid) {
+			t.Errorf("pid %q opened the session", guess)
+		}
+		c.close()
+	}
+	old.alive(t)
+	back := open(t, s, modern, overWS)
+	back.send(t, text4(`40{"pid":"`+session.Pid+`"}`))
+	if got := back.expect(t, "40").data; !strings.Contains(got, session.Pid) {
+		t.Errorf("not recovered: %s", got)
+	}
+	old.closed(t)
+	back.alive(t)
+}
