@@ -1,0 +1,241 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/parleychat/chat"
+)
+
+// Entries that one transaction removes, erases or reads: others get in between two.
+const (
+	trimStep  = 1000
+	eraseStep = 500
+)
+
+// Trim is chat.Trimmer's. It also forgets the keys whose time has come, of all rooms.
+func (s *Store) Trim(ctx context.Context, q chat.TrimQuery) (removed int, err error) {
+	rooms, err := s.roomsOf(ctx, q.Namespace, q.Room)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range rooms {
+		for more := true; more; {
+			var n int64
+			err := s.write(ctx, func(ctx context.Context, w *writer) (err error) {
+				n, more, err = w.trim(ctx, id, q)
+				return err
+			})
+			if err != nil {
+				return removed, err
+			}
+			removed += int(n)
+		}
+	}
+	return removed, s.purge(ctx)
+}
+
+func (s *Store) roomsOf(ctx context.Context, namespace, room string) (ids []int64, err error) {
+	rows, err := s.reads.roomsOf.QueryContext(ctx, namespace, room)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// trim is one step of a room; more says that there may be another.
+func (w *writer) trim(ctx context.Context, id int64, q chat.TrimQuery) (n int64, more bool, err error) {
+	var first, last int64
+	if err := w.roomByID.QueryRowContext(ctx, id).Scan(&first, &last); err != nil {
+		return 0, false, err
+	}
+	step := min(first+trimStep, last+1)
+	end := first // of what goes, exclusive
+	if !q.Before.IsZero() {
+		err := w.young.QueryRowContext(ctx, id, first, step, msUp(q.Before)).Scan(&end)
+		if errors.Is(err, sql.ErrNoRows) {
+			end = step
+		} else if err != nil {
+			return 0, false, err
+		}
+	}
+	if q.Keep > 0 {
+		end = max(end, last+1-int64(q.Keep))
+	}
+	if end = min(end, step); end <= first {
+		return 0, false, nil
+	}
+	if err := w.outliveRange(ctx, id, first, end); err != nil {
+		return 0, false, err
+	}
+	if n, err = affected(w.remove.ExecContext(ctx, id, first, end)); err != nil {
+		return 0, false, err
+	}
+	_, err = w.setFirst.ExecContext(ctx, id, end)
+	return n, end == step && end <= last, err
+}
+
+// msUp is the first whole millisecond that is not before t, so that ts < msUp(t) means the same as the time being before t.
+func msUp(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
+
+// gone is what a key must tell once its entry cannot.
+type gone struct {
+	room, seq, ts             int64
+	kind, id, user, messageID string
+}
+
+func (w *writer) outliveRange(ctx context.Context, id, first, end int64) error {
+	rows, err := w.doomed.QueryContext(ctx, id, first, end)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var all []gone
+	for rows.Next() {
+		g := gone{room: id}
+		if err := rows.Scan(&g.seq, &g.kind, &g.id, &g.user, &g.messageID, &g.ts); err != nil {
+			return err
+		}
+		all = append(all, g)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	expires := time.Now().Add(chat.KeysKept).UnixMilli()
+	for _, g := range all {
+		if err := w.outliveOne(ctx, g, expires); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) outliveOne(ctx context.Context, g gone, expires int64) error {
+	_, err := w.outlive.ExecContext(ctx, g.room, g.user, g.messageID, g.seq, g.kind, g.id, g.ts, expires)
+	return err
+}
+
+// purge forgets the keys whose time has come.
+func (s *Store) purge(ctx context.Context) error {
+	for n := int64(trimStep); n == trimStep; {
+		err := s.write(ctx, func(ctx context.Context, w *writer) (err error) {
+			n, err = affected(w.purge.ExecContext(ctx, time.Now().UnixMilli(), trimStep))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EraseUser is chat.Eraser's. What it erases is overwritten in the file (PRAGMA secure_delete); the WAL holds it until SQLite has written that
+// over, at the latest when the last process closes the file. There is no index by user: it reads the whole table, beside other readers and writers.
+func (s *Store) EraseUser(ctx context.Context, userID string) (n int, err error) {
+	err = s.written(ctx, userID, func(found []writtenEntry) error {
+		done := 0
+		err := s.write(ctx, func(ctx context.Context, w *writer) error {
+			expires := time.Now().Add(chat.KeysKept).UnixMilli()
+			for i := range found {
+				did, err := w.eraseOne(ctx, &found[i], expires)
+				if err != nil {
+					return err
+				}
+				done += int(did)
+			}
+			return nil
+		})
+		if err == nil {
+			n += done
+		}
+		return err
+	})
+	if err != nil {
+		return n, err
+	}
+	return n, s.purge(ctx)
+}
+
+func (w *writer) eraseOne(ctx context.Context, f *writtenEntry, expires int64) (int64, error) {
+	seq := int64(f.entry.Seq)
+	n, err := affected(w.erase.ExecContext(ctx, f.room, seq, f.entry.UserID))
+	if err != nil || n == 0 || f.entry.MessageID == "" {
+		return n, err
+	}
+	return n, w.outliveOne(ctx, gone{
+		room: f.room, seq: seq, ts: f.entry.Timestamp.UnixMilli(),
+		kind: f.entry.Kind, id: f.entry.ID, user: f.entry.UserID, messageID: f.entry.MessageID,
+	}, expires)
+}
+
+// ExportUser is chat.Exporter's. Like EraseUser it reads the whole table.
+func (s *Store) ExportUser(ctx context.Context, userID string, yield func(chat.Entry) error) error {
+	var room int64
+	var name roomName
+	return s.written(ctx, userID, func(found []writtenEntry) error {
+		for i := range found {
+			if f := &found[i]; f.room != room {
+				if err := s.reads.roomByID.QueryRowContext(ctx, f.room).Scan(&name.namespace, &name.room); err != nil {
+					return err
+				}
+				room = f.room
+			}
+			found[i].entry.Namespace, found[i].entry.Room = name.namespace, name.room
+			if err := yield(found[i].entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type writtenEntry struct {
+	room  int64
+	entry chat.Entry // without its names
+}
+
+// written calls f with what a user wrote, some at a time and with no connection held.
+func (s *Store) written(ctx context.Context, userID string, f func([]writtenEntry) error) error {
+	if userID == "" {
+		return ctx.Err()
+	}
+	for last := (writtenEntry{}); ; {
+		found, err := s.writtenAfter(ctx, last, userID)
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		last = found[len(found)-1]
+		if err := f(found); err != nil {
+			return err
+		}
+		if len(found) < eraseStep {
+			return nil
+		}
+	}
+}
+
+func (s *Store) writtenAfter(ctx context.Context, last writtenEntry, userID string) (found []writtenEntry, err error) {
+	rows, err := s.reads.written.QueryContext(ctx, last.room, int64(last.entry.Seq), userID, eraseStep)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var f writtenEntry
+		if err := scanEntry(rows, &f.entry, &f.room, &f.entry.Seq); err != nil {
+			return nil, err
+		}
+		found = append(found, f)
+	}
+	return found, rows.Err()
+}

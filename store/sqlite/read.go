@@ -1,0 +1,89 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/parleychat/chat"
+)
+
+const (
+	pageFrom    = "SELECT seq, " + columns + " FROM entries WHERE room_id = (SELECT id FROM rooms WHERE namespace = ? AND room = ?) AND seq > ? AND seq < ? ORDER BY seq "
+	pageUp      = pageFrom + "LIMIT ?"
+	pageDown    = pageFrom + "DESC LIMIT ?"
+	bounds      = "SELECT first_seq, last_seq FROM rooms WHERE namespace = ? AND room = ? AND last_seq > 0"
+	roomsOf     = "SELECT id FROM rooms WHERE namespace = ?1 AND (room = ?2 OR ?2 = '') ORDER BY id"
+	writtenFrom = " FROM entries WHERE (room_id, seq) > (?, ?) AND user_id = ? ORDER BY room_id, seq LIMIT ?"
+	written     = "SELECT room_id, seq, " + columns + writtenFrom
+	roomByID    = "SELECT namespace, room FROM rooms WHERE id = ?"
+)
+
+// readStatements are prepared on each reading connection when it first runs them.
+type readStatements struct {
+	pageUp, pageDown, bounds, roomsOf, written, roomByID *sql.Stmt
+}
+
+func (r *readStatements) prepare(ctx context.Context, db *sql.DB) error {
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		sql  string
+	}{
+		{&r.pageUp, pageUp}, {&r.pageDown, pageDown}, {&r.bounds, bounds}, {&r.roomsOf, roomsOf}, {&r.written, written}, {&r.roomByID, roomByID},
+	} {
+		var err error
+		if *p.stmt, err = db.PrepareContext(ctx, p.sql); err != nil {
+			return fmt.Errorf("%w in %s", err, p.sql)
+		}
+	}
+	return nil
+}
+
+// Page is chat.Store's.
+func (s *Store) Page(ctx context.Context, q chat.PageQuery) (entries []chat.Entry, more bool, err error) {
+	after, before, stmt := int64(0), int64(math.MaxInt64), s.reads.pageDown
+	if q.After != nil {
+		after, stmt = seqParam(*q.After), s.reads.pageUp
+	}
+	if q.Before != nil {
+		before = seqParam(*q.Before)
+	}
+	limit := max(q.Limit, 0)
+	rows, err := stmt.QueryContext(ctx, q.Namespace, q.Room, after, before, int64(limit)+1)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e := chat.Entry{Namespace: q.Namespace, Room: q.Room}
+		if err := scanEntry(rows, &e, &e.Seq); err != nil {
+			return nil, false, err
+		}
+		entries = append(entries, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, false, err
+	}
+	if more = len(entries) > limit; more {
+		entries = entries[:limit]
+	}
+	if q.After == nil {
+		slices.Reverse(entries)
+	}
+	return entries, more, nil
+}
+
+// seqParam: SQL knows no unsigned numbers, and no log gets that far.
+func seqParam(seq uint64) int64 { return int64(min(seq, math.MaxInt64)) }
+
+// Bounds is chat.Store's.
+func (s *Store) Bounds(ctx context.Context, namespace, room string) (first, last uint64, err error) {
+	err = s.reads.bounds.QueryRowContext(ctx, namespace, room).Scan(&first, &last)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, 0, nil
+	}
+	return first, last, err
+}
