@@ -127,6 +127,8 @@ func (sp *space) authenticate(ctx context.Context, req *socketio.ConnectRequest,
 		}
 	}()
 	if sp.set.auth != nil {
+		ctx, cancel := context.WithTimeout(ctx, sp.hub.set.timeouts.Connect)
+		defer cancel()
 		if t.user, err = sp.set.auth(ctx, newHandshake(req)); err != nil {
 			return err
 		}

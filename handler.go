@@ -17,11 +17,12 @@ func (a Args) Len() int { return len(a.args.Values) }
 // argument that is absent leaves v as it is.
 func (a Args) Decode(i int, v any) error { return a.args.Decode(i, v) }
 
-// Values are the arguments as encoding/json decodes them into an any, with a []byte for binary; ready to be emitted again.
+// Values are the arguments as encoding/json decodes them into an any, with a []byte for binary; ready to be emitted again. One with
+// a number beyond the range of a float64 is nil.
 func (a Args) Values() []any {
 	out := make([]any, a.Len())
 	for i := range out {
-		_ = a.args.Decode(i, &out[i]) // valid JSON goes into an any always
+		_ = a.args.Decode(i, &out[i]) // fails on a number beyond a float64 only
 	}
 	return out
 }
