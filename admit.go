@@ -45,7 +45,8 @@ func (l *legacyHandler) Closed(reason engineio.Reason, unsent []uint64) {
 	l.hub.legacyClients.Add(-1)
 }
 
-// trimRequest is what auth may look at, without the body and all else that would stay in memory as long as the connection.
+// trimRequest is what auth may look at, without the body and all else that would stay in memory as long as
+// the connection.
 func (h *core) trimRequest(r *http.Request) *http.Request {
 	t := r.WithContext(h.valuesOf(r))
 	t.Body, t.GetBody, t.Response = http.NoBody, nil, nil
@@ -151,12 +152,13 @@ func (h *core) refuseLogged(err error, req *socketio.ConnectRequest) *socketio.C
 	return refuse(e)
 }
 
-// findLost looks for the session that a client wants back. Where its old connection still counts as alive, that one is cut first, and its end waited
-// for: only then is it known what was not written to it.
+// findLost looks for the session that a client wants back. Where its old connection still counts as alive,
+// that one is cut first, and its end waited for: only then is it known what was not written to it.
 func (sp *space) findLost(ctx context.Context, t *ticket) {
 	sp.mu.Lock()
 	var old *Client
-	// One that comes back before its old connection was found dead. It must not take a search: anybody can ask, again and again.
+	// One that comes back before its old connection was found dead. It must not take a search: anybody can
+	// ask, again and again.
 	if c := sp.clients[t.sid]; c != nil && c.pid == t.pid && sp.recovery.findLocked(t.pid) == nil {
 		old = c
 	}
@@ -323,7 +325,8 @@ func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 	if c.recovered {
 		for _, m := range t.lost.rooms {
 			news = append(news, sp.subscribeLocked(c, m.room.name))
-			// Of what has just been replayed the client may again get nothing: the next recovery starts where this one did.
+			// Of what has just been replayed the client may again get nothing: the next recovery starts where
+			// this one did.
 			c.membershipLocked(m.room.name).since = m.since
 		}
 	}

@@ -25,14 +25,15 @@ type User struct {
 // An AuthFunc says who asks to come in, or why not.
 type AuthFunc func(ctx context.Context, h *Handshake) (User, error)
 
-// A RoomPolicy decides about rooms. Its functions run in the handler of the client's event and may block; an *Error reaches the page as it is. A nil
-// function allows all.
+// A RoomPolicy decides about rooms. Its functions run in the handler of the client's event and may block; an
+// *Error reaches the page as it is. A nil function allows all.
 type RoomPolicy struct {
 	Join  func(ctx context.Context, c *Client, room string) error // join_room, and each room again on a recovery
 	Write func(ctx context.Context, c *Client, room string) error // chat_message and typing
 }
 
-// A Handshake is what a client said when it asked to come in. It is valid until the AuthFunc returns; what it keeps it copies.
+// A Handshake is what a client said when it asked to come in. It is valid until the AuthFunc returns; what it
+// keeps it copies.
 type Handshake struct {
 	Auth       json.RawMessage // the auth object of socket.io-client 3.x and 4.x; nil for older ones, which have only the query
 	Query      url.Values      // of the transport's request, and of the namespace for 1.x and 2.x
@@ -103,7 +104,8 @@ func newPID() (p pid) {
 
 func (p pid) String() string { return base64.RawURLEncoding.EncodeToString(p[:]) }
 
-// text is the pid as the client has it. The sid behind it, which is no secret, finds the client without a table of pids.
+// text is the pid as the client has it. The sid behind it, which is no secret, finds the client without a
+// table of pids.
 func (p pid) text(sid string) string {
 	if p == (pid{}) {
 		return ""

@@ -7,9 +7,10 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// Call emits an event to a client and waits for its ack, whose first argument is decoded into an R (all of them where R is Args; the zero R where there is
-// none). It ends with ctx, with ErrDisconnected when the client leaves, and after WithHeartbeat's timeout where ctx has no deadline. A handler
-// may call its own client.
+// Call emits an event to a client and waits for its ack, whose first argument is decoded into an R (all of
+// them where R is Args; the zero R where there is none). It ends with ctx, with ErrDisconnected when the
+// client leaves, and after WithHeartbeat's timeout where ctx has no deadline. A handler may call its own
+// client.
 func Call[R any](ctx context.Context, c *Client, event string, args ...any) (R, error) {
 	var r R
 	enc, err := encodeCall(event, args)
@@ -30,8 +31,8 @@ type Reply[R any] struct {
 	Err    error // ErrDisconnected, the end of ctx, or that the answer is no R
 }
 
-// CallAll is Call to each client of a target at once. It returns when all have answered or left, or with ctx. The error is about the event or
-// about ctx; that a single client failed is in its Reply.
+// CallAll is Call to each client of a target at once. It returns when all have answered or left, or with ctx.
+// The error is about the event or about ctx; that a single client failed is in its Reply.
 func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([]Reply[R], error) {
 	enc, err := encodeCall(event, args)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package chat adds a chat to a Go web application. A Hub is an http.Handler that the host mounts on its own mux; browsers and phones talk to it
-// with the ordinary socket.io-client, of any version from 1.4 to 4.x, over WebSocket and long polling, in rooms, with typed events and hooks.
+// Package chat adds a chat to a Go web application. A Hub is an http.Handler that the host mounts on its own
+// mux; browsers and phones talk to it with the ordinary socket.io-client, of any version from 1.4 to 4.x,
+// over WebSocket and long polling, in rooms, with typed events and hooks.
 //
 //	hub, err := chat.New(chat.WithRooms("lobby"))
 //	mux.Handle("/socket.io/", hub)
@@ -21,8 +22,8 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// A Hub takes in Socket.IO clients and lets them chat. Its methods may be called from any goroutine. It starts nothing until clients come,
-// never listens, and closes nothing that it did not open.
+// A Hub takes in Socket.IO clients and lets them chat. Its methods may be called from any goroutine. It
+// starts nothing until clients come, never listens, and closes nothing that it did not open.
 //
 // A *Hub acts in one namespace, "/" for the one that New returns; Of gives the same Hub in another.
 type Hub struct {
@@ -88,7 +89,8 @@ func New(opts ...Option) (*Hub, error) {
 	return &Hub{core: h, space: h.spaces["/"]}, nil
 }
 
-// ServeHTTP serves one request of a Socket.IO client, whatever its path. It answers 403 to a page from an origin that is not allowed.
+// ServeHTTP serves one request of a Socket.IO client, whatever its path. It answers 403 to a page from an
+// origin that is not allowed.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.core.originAllowed(r) {
 		w.Header().Set("Content-Type", "application/json")

@@ -9,8 +9,9 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// A Client is one connected socket: a page's connection to one namespace. It lives until the connection is lost; a connection that recovers is a new Client with
-// the ID, the rooms and the values of the one before. Its methods may be called from any goroutine, and after it has left too.
+// A Client is one connected socket: a page's connection to one namespace. It lives until the connection is
+// lost; a connection that recovers is a new Client with the ID, the rooms and the values of the one before.
+// Its methods may be called from any goroutine, and after it has left too.
 type Client struct {
 	space *space
 	sess  *engineio.Session
@@ -57,7 +58,8 @@ type membership struct {
 	since uint64 // the namespace's counter at the time
 }
 
-// handlerContext is a client as the context of its handlers: with the values of the handshake's request and the lifetime of the Hub's handlers.
+// handlerContext is a client as the context of its handlers: with the values of the handshake's request and
+// the lifetime of the Hub's handlers.
 type handlerContext Client
 
 func (c *Client) handlerContext() context.Context { return (*handlerContext)(c) }
@@ -79,7 +81,8 @@ func (c *Client) Namespace() string { return c.space.name }
 // Hub is the Hub, in the client's namespace.
 func (c *Client) Hub() *Hub { return &Hub{core: c.space.hub, space: c.space} }
 
-// Room is a room of the client's namespace: c.Hub().Room(name). The client itself is in it like anybody else, if it has joined.
+// Room is a room of the client's namespace: c.Hub().Room(name). The client itself is in it like anybody else,
+// if it has joined.
 func (c *Client) Room(name string) Room { return Room{space: c.space, name: name} }
 
 // Recovered tells whether the client came back by connection state recovery.
@@ -105,7 +108,8 @@ func (c *Client) Context() context.Context {
 	return r.life
 }
 
-// Emit sends an event to the client. It never blocks. What is sent to a client that has just left is kept for its recovery.
+// Emit sends an event to the client. It never blocks. What is sent to a client that has just left is kept for
+// its recovery.
 func (c *Client) Emit(event string, args ...any) error {
 	return c.space.emit(&audience{clients: []string{c.id}}, event, args)
 }
@@ -150,8 +154,8 @@ func (c *Client) Rooms() []string {
 	return c.roomNamesLocked()
 }
 
-// Disconnect ends the client's connection to the namespace: it gets a disconnect packet, stays away until its page connects again, and recovers
-// nothing.
+// Disconnect ends the client's connection to the namespace: it gets a disconnect packet, stays away until its
+// page connects again, and recovers nothing.
 func (c *Client) Disconnect() {
 	c.space.mu.Lock()
 	c.pid = pid{}

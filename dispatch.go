@@ -77,8 +77,8 @@ func (c *Client) fail(e *Event, err error) {
 	c.sess.Send(socketio.AckPacket(c.space.name, e.ackID, enc))
 }
 
-// tell sends the event "error". It is for this connection alone, not for a recovery of it: else a client could fill with its own errors what the
-// Hub keeps for all.
+// tell sends the event "error". It is for this connection alone, not for a recovery of it: else a client
+// could fill with its own errors what the Hub keeps for all.
 func (c *Client) tell(e *Error, event string) {
 	enc, err := socketio.Encode(e.forEvent(event))
 	if err != nil { // a host's Data that cannot be encoded

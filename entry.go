@@ -8,7 +8,8 @@ import (
 // KindMessage is the Kind of an entry that somebody wrote in a room.
 const KindMessage = "message"
 
-// An Entry is one line of a room's log: what lasts. Its JSON is what a page gets, in acks, in the event new_message and in history.
+// An Entry is one line of a room's log: what lasts. Its JSON is what a page gets, in acks, in the event
+// new_message and in history.
 type Entry struct {
 	Kind      string
 	Namespace string // not in the JSON

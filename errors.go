@@ -14,7 +14,8 @@ var ErrClosed = errors.New("chat: hub is shut down")
 // ErrDisconnected is what a call to a client returns when the client has left.
 var ErrDisconnected = errors.New("chat: client has disconnected")
 
-// ErrNoAck returned by a handler leaves the event without an answer of any kind: for pages that take no ack for a no, and try again.
+// ErrNoAck returned by a handler leaves the event without an answer of any kind: for pages that take no ack
+// for a no, and try again.
 var ErrNoAck = errors.New("chat: no ack")
 
 // A Code tells a page what kind of failure it met.
@@ -36,15 +37,17 @@ const (
 	Internal       Code = "INTERNAL"
 )
 
-// An Error is the only kind of error whose text a browser gets to see, in an ack ({"ok":false,"error":{…}}), in the event "error", or as the
-// data of a connect_error. Any other error that a handler or a hook returns reaches it as Internal and goes to the log.
+// An Error is the only kind of error whose text a browser gets to see, in an ack ({"ok":false,"error":{…}}),
+// in the event "error", or as the data of a connect_error. Any other error that a handler or a hook returns
+// reaches it as Internal and goes to the log.
 type Error struct {
 	Code    Code
 	Message string
 	Data    map[string]any // further fields of the JSON object; "code" and "message" in it are ignored
 }
 
-// Errorf makes an Error of a code and a text. Use Rejected, or a code of the host's own, where none of the Hub's fits.
+// Errorf makes an Error of a code and a text. Use Rejected, or a code of the host's own, where none of the
+// Hub's fits.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
@@ -67,7 +70,8 @@ func visible(err error) (e *Error, ok bool) {
 	return &Error{Code: Internal, Message: "internal error"}, false
 }
 
-// eventShown is how many bytes of an event's name an error repeats. The name is the client's, and may be as long as a payload.
+// eventShown is how many bytes of an event's name an error repeats. The name is the client's, and may be as
+// long as a payload.
 const eventShown = 128
 
 // forEvent is e with the name of the event that failed, as the event "error" has it.

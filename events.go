@@ -149,7 +149,8 @@ func joinRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	if joined, err := c.space.joinKnown(c, e, p.Room); joined || err != nil {
 		return nil, err
 	}
-	// The log's end is not known here: it is read between two of the room's appends, so that no entry is both before seq and delivered later.
+	// The log's end is not known here: it is read between two of the room's appends, so that no entry is both
+	// before seq and delivered later.
 	_, err = c.space.enqueue(ctx, &appending{entry: Entry{Room: p.Room}, client: c, event: e, sync: func(last uint64) {
 		c.space.mu.Lock()
 		defer c.space.mu.Unlock()
@@ -273,8 +274,9 @@ func history(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	return nil, errUnavailable
 }
 
-// fitPage cuts a page to what an outbox has room for: an answer that overflowed it would cut the client off, again each time it asks. At least one
-// entry stays; of a page that goes on upwards the first ones, otherwise the last.
+// fitPage cuts a page to what an outbox has room for: an answer that overflowed it would cut the client off,
+// again each time it asks. At least one entry stays; of a page that goes on upwards the first ones, otherwise
+// the last.
 func fitPage(entries []Entry, more, upwards bool, room int) ([]Entry, bool) {
 	const fields = 512 // the names, ids and numbers of an entry, generously
 	n := 0

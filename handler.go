@@ -13,12 +13,12 @@ type Args struct{ args socketio.Args }
 // Len is the number of arguments.
 func (a Args) Len() int { return len(a.args.Values) }
 
-// Decode decodes argument i into v as encoding/json does; binary goes into a []byte, and into an any as a []byte. An
-// argument that is absent leaves v as it is.
+// Decode decodes argument i into v as encoding/json does; binary goes into a []byte, and into an any as a
+// []byte. An argument that is absent leaves v as it is.
 func (a Args) Decode(i int, v any) error { return a.args.Decode(i, v) }
 
-// Values are the arguments as encoding/json decodes them into an any, with a []byte for binary; ready to be emitted again. One with
-// a number beyond the range of a float64 is nil.
+// Values are the arguments as encoding/json decodes them into an any, with a []byte for binary; ready to be
+// emitted again. One with a number beyond the range of a float64 is nil.
 func (a Args) Values() []any {
 	out := make([]any, a.Len())
 	for i := range out {
@@ -38,11 +38,13 @@ type Event struct {
 	answered bool
 }
 
-// A Handler takes an event; what it returns are the ack's arguments, where the client asked for one. An error is answered by an ack
-// {"ok":false,"error":{…}}, or by the event "error" where there is no ack; ErrNoAck by neither.
+// A Handler takes an event; what it returns are the ack's arguments, where the client asked for one. An error
+// is answered by an ack {"ok":false,"error":{…}}, or by the event "error" where there is no ack; ErrNoAck by
+// neither.
 //
-// Handlers run one at a time for each client of a namespace, in the order of its events, and may block. ctx has the values of the handshake's
-// request and ends when Shutdown's deadline passes; it does not end when the client leaves.
+// Handlers run one at a time for each client of a namespace, in the order of its events, and may block. ctx
+// has the values of the handshake's request and ends when Shutdown's deadline passes; it does not end when
+// the client leaves.
 type Handler func(ctx context.Context, c *Client, e *Event) ([]any, error)
 
 type okAnswer struct {
@@ -59,9 +61,10 @@ type errorAnswer struct {
 	Error *Error `json:"error"`
 }
 
-// On handles an event: its first argument is decoded into a T (the zero T where there is none; all of them where T is Args). A payload that does not
-// fit is answered InvalidPayload and f does not run. The ack, where one is asked for, is {"ok":true}. A handler for an event that the Hub
-// has itself (chat_message, join_room, …) takes that event over. A name given twice is an error of New.
+// On handles an event: its first argument is decoded into a T (the zero T where there is none; all of them
+// where T is Args). A payload that does not fit is answered InvalidPayload and f does not run. The ack, where
+// one is asked for, is {"ok":true}. A handler for an event that the Hub has itself (chat_message, join_room,
+// …) takes that event over. A name given twice is an error of New.
 func On[T any](event string, f func(ctx context.Context, c *Client, v T) error) Option {
 	return OnRaw(event, func(ctx context.Context, c *Client, e *Event) ([]any, error) {
 		v, err := decodeFirst[T](e)
@@ -116,8 +119,8 @@ func OnAny(h Handler) Option {
 	})
 }
 
-// Use wraps every handler of the namespace, the Hub's own included; the first middleware given is the outermost. The Hub answers the
-// acks of its own events itself: their handlers return no values.
+// Use wraps every handler of the namespace, the Hub's own included; the first middleware given is the
+// outermost. The Hub answers the acks of its own events itself: their handlers return no values.
 func Use(middleware ...func(next Handler) Handler) Option {
 	return optionFunc(func(b *builder) { b.space.use = append(b.space.use, middleware...) })
 }
@@ -127,25 +130,29 @@ func OnConnect(f func(ctx context.Context, c *Client)) Option {
 	return optionFunc(func(b *builder) { b.space.onConnect = append(b.space.onConnect, f) })
 }
 
-// OnDisconnect runs f when a client has left, after its last event and on the goroutine of its events. reason is in the words of Socket.IO ("transport
-// close", "ping timeout", "client namespace disconnect", …) or "slow consumer".
+// OnDisconnect runs f when a client has left, after its last event and on the goroutine of its events. reason
+// is in the words of Socket.IO ("transport close", "ping timeout", "client namespace disconnect", …) or "slow
+// consumer".
 func OnDisconnect(f func(ctx context.Context, c *Client, reason string)) Option {
 	return optionFunc(func(b *builder) { b.space.onDisconnect = append(b.space.onDisconnect, f) })
 }
 
-// OnJoin runs f after a client has been subscribed to a room, by whomever, on the goroutine of the client's events.
+// OnJoin runs f after a client has been subscribed to a room, by whomever, on the goroutine of the client's
+// events.
 func OnJoin(f func(ctx context.Context, c *Client, room string)) Option {
 	return optionFunc(func(b *builder) { b.space.onJoin = append(b.space.onJoin, f) })
 }
 
-// OnLeave runs f after a client's subscription to a room has ended, by its leaving too, on the goroutine of the client's events.
+// OnLeave runs f after a client's subscription to a room has ended, by its leaving too, on the goroutine of
+// the client's events.
 func OnLeave(f func(ctx context.Context, c *Client, room string)) Option {
 	return optionFunc(func(b *builder) { b.space.onLeave = append(b.space.onLeave, f) })
 }
 
-// OnMessage is the gate of chat_message: it runs before a message is saved, in the handler of the event, and may change the entry's Text, Meta and ReplyTo,
-// or reject it by an error (Rejected, say). Several run in the order given, each seeing what the last one left. A sender's retry passes the gate
-// again. A host's Post does not pass it.
+// OnMessage is the gate of chat_message: it runs before a message is saved, in the handler of the event, and
+// may change the entry's Text, Meta and ReplyTo, or reject it by an error (Rejected, say). Several run in the
+// order given, each seeing what the last one left. A sender's retry passes the gate again. A host's Post does
+// not pass it.
 func OnMessage(f func(ctx context.Context, c *Client, m *Entry) error) Option {
 	return optionFunc(func(b *builder) { b.space.onMessage = append(b.space.onMessage, f) })
 }

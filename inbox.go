@@ -8,7 +8,8 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// inbox queues a client's events and hooks; a goroutine takes them one at a time, and exists only while there are any.
+// inbox queues a client's events and hooks; a goroutine takes them one at a time, and exists only while there
+// are any.
 type inbox struct {
 	mu      sync.Mutex // guards what follows; innermost, held for no call
 	running bool
@@ -43,8 +44,8 @@ type job struct {
 // jobOverhead is what a waiting event counts for beside its bytes.
 const jobOverhead = 128
 
-// Event implements socketio.Socket. It waits while the inbox is full: that client is not read from meanwhile. When the connection
-// ends first, or the host ends it, the event is dropped.
+// Event implements socketio.Socket. It waits while the inbox is full: that client is not read from meanwhile.
+// When the connection ends first, or the host ends it, the event is dropped.
 func (c *Client) Event(e socketio.Event) {
 	in, limit := &c.inbox, c.space.hub.set.limits.Inbox
 	in.mu.Lock()
@@ -58,7 +59,8 @@ func (c *Client) Event(e socketio.Event) {
 		select {
 		case <-wait:
 		case <-c.sess.Done():
-			// Closed waits for this to return, and the handler that is to make room may wait for Closed: for c.Context() to end.
+			// Closed waits for this to return, and the handler that is to make room may wait for Closed: for
+			// c.Context() to end.
 			return
 		}
 		in.mu.Lock()

@@ -11,8 +11,8 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// roomLog is the queue before the store of one room; it exists while there is something in it. One goroutine at a time takes what is queued to the store
-// in one batch, and delivers it in the order of the log.
+// roomLog is the queue before the store of one room; it exists while there is something in it. One goroutine
+// at a time takes what is queued to the store in one batch, and delivers it in the order of the log.
 type roomLog struct {
 	queue []*appending
 }
@@ -93,7 +93,8 @@ func (sp *space) giveUp(a *appending, err error) error {
 	return (<-a.done).err
 }
 
-// drain takes a room's queue through the store until it is empty; once hands what comes after the first batch to a goroutine.
+// drain takes a room's queue through the store until it is empty; once hands what comes after the first batch
+// to a goroutine.
 func (sp *space) drain(room string, l *roomLog, once bool) {
 	for {
 		sp.logsMu.Lock()
@@ -210,7 +211,8 @@ func (sp *space) deliver(a *appending, saved Appended) {
 	sp.deliverLocked(&to, o, true)
 }
 
-// ackLocked queues the sender's ack. It is false where the sender is away: then the entry is replayed to it like anybody's.
+// ackLocked queues the sender's ack. It is false where the sender is away: then the entry is replayed to it
+// like anybody's.
 func (sp *space) ackLocked(a *appending, ack socketio.Encoded, tag uint64) bool {
 	a.event.answered = true
 	if a.client.gone {

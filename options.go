@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// An Option sets up a Hub. Options that concern clients and events (handlers, hooks, auth, rooms) may also be given to Namespace; those
-// that concern the whole Hub may not, and New says so.
+// An Option sets up a Hub. Options that concern clients and events (handlers, hooks, auth, rooms) may also be
+// given to Namespace; those that concern the whole Hub may not, and New says so.
 type Option interface{ apply(*builder) }
 
 type optionFunc func(*builder)
@@ -78,8 +78,8 @@ type spaceSettings struct {
 	onMessage    []func(context.Context, *Client, *Entry) error
 }
 
-// Limits bound what one client, or all of them, may make the Hub hold. A zero field is its default; a negative one, where it
-// says so, is no limit.
+// Limits bound what one client, or all of them, may make the Hub hold. A zero field is its default; a
+// negative one, where it says so, is no limit.
 type Limits struct {
 	Payload           int // bytes of one incoming message or POST; 1,000,000
 	Outbox            int // bytes queued for one client; 1 MiB. What overflows it is disconnected
@@ -127,11 +127,12 @@ func newSpaceSettings(name string) *spaceSettings {
 	return &spaceSettings{name: name, handlers: map[string]Handler{}}
 }
 
-// WithOrigins lists the origins ("https://app.example.com") whose pages may connect, with credentials, beside those of the Hub's own host. The default is
-// none: same origin only. A request without an Origin header does not come from a browser's page and passes.
+// WithOrigins lists the origins ("https://app.example.com") whose pages may connect, with credentials, beside
+// those of the Hub's own host. The default is none: same origin only. A request without an Origin header does
+// not come from a browser's page and passes.
 //
-// "*" lets the pages of any site connect, without credentials for polling; but a browser sends its cookies with a WebSocket
-// whatever the answer, so a Hub that knows its users by cookie must not use it.
+// "*" lets the pages of any site connect, without credentials for polling; but a browser sends its cookies
+// with a WebSocket whatever the answer, so a Hub that knows its users by cookie must not use it.
 func WithOrigins(origins ...string) Option {
 	return hubOption("WithOrigins", func(b *builder) {
 		for _, o := range origins {
@@ -162,9 +163,10 @@ func WithRooms(rooms ...string) Option {
 	})
 }
 
-// WithAuth decides who a client is, for each CONNECT to a namespace and for each recovery, before the client counts. It runs on a
-// goroutine of its own and may block; ctx has the request's values and ends with the connection or with Timeouts.Connect. An *Error reaches
-// the page as the data of connect_error (an "error" event for 1.x and 2.x clients), any other error as Internal. A User without an ID is anonymous.
+// WithAuth decides who a client is, for each CONNECT to a namespace and for each recovery, before the client
+// counts. It runs on a goroutine of its own and may block; ctx has the request's values and ends with the
+// connection or with Timeouts.Connect. An *Error reaches the page as the data of connect_error (an "error"
+// event for 1.x and 2.x clients), any other error as Internal. A User without an ID is anonymous.
 //
 // A namespace without its own WithAuth uses the Hub's.
 func WithAuth(f AuthFunc) Option {
@@ -176,8 +178,9 @@ func WithAuth(f AuthFunc) Option {
 	})
 }
 
-// WithAnonymous lets a client without an identity of auth's keep one by itself: what its page sends as auth.device (an unguessable text, kept
-// by the page) is hashed and becomes the user's id. Without it an anonymous id lasts as long as the connection and its recovery.
+// WithAnonymous lets a client without an identity of auth's keep one by itself: what its page sends as
+// auth.device (an unguessable text, kept by the page) is hashed and becomes the user's id. Without it an
+// anonymous id lasts as long as the connection and its recovery.
 func WithAnonymous() Option { return optionFunc(func(b *builder) { b.space.anonymous = true }) }
 
 // WithEcho delivers new_message to the sending client too, beside its ack.
@@ -208,18 +211,20 @@ func WithStore(s Store) Option {
 	})
 }
 
-// WithoutLegacyClients refuses clients of socket.io-client 1.x and 2.x (Engine.IO 3) with "Unsupported protocol version".
+// WithoutLegacyClients refuses clients of socket.io-client 1.x and 2.x (Engine.IO 3) with "Unsupported
+// protocol version".
 func WithoutLegacyClients() Option {
 	return hubOption("WithoutLegacyClients", func(b *builder) { b.hub.legacy = false })
 }
 
-// WithLegacyUpgrades tells whether 1.x and 2.x clients that begin with polling are offered WebSocket; the default is true.
+// WithLegacyUpgrades tells whether 1.x and 2.x clients that begin with polling are offered WebSocket; the
+// default is true.
 func WithLegacyUpgrades(on bool) Option {
 	return hubOption("WithLegacyUpgrades", func(b *builder) { b.hub.legacyUpgrades = on })
 }
 
-// WithCompression negotiates permessage-deflate (RFC 7692) without context takeover for WebSockets. Off by default: it costs
-// more processor time than a chat's short texts are worth.
+// WithCompression negotiates permessage-deflate (RFC 7692) without context takeover for WebSockets. Off by
+// default: it costs more processor time than a chat's short texts are worth.
 func WithCompression() Option {
 	return hubOption("WithCompression", func(b *builder) { b.hub.compression = true })
 }
@@ -229,20 +234,22 @@ func WithHeartbeat(interval, timeout time.Duration) Option {
 	return hubOption("WithHeartbeat", func(b *builder) { b.hub.pingInterval, b.hub.pingTimeout = interval, timeout })
 }
 
-// WithRecovery sets connection state recovery: how long (2 min) and in how many bytes (32 MiB a Hub) the events for a client that went away are
-// kept. A window of 0 turns it off; then events carry no offset either.
+// WithRecovery sets connection state recovery: how long (2 min) and in how many bytes (32 MiB a Hub) the
+// events for a client that went away are kept. A window of 0 turns it off; then events carry no offset
+// either.
 func WithRecovery(window time.Duration, bytes int64) Option {
 	return hubOption("WithRecovery", func(b *builder) { b.hub.recoveryWindow, b.hub.recoveryBytes = window, bytes })
 }
 
-// WithGrace sets how long user_left waits for a user whose connection dropped (5 s), so that a reload shows neither
-// user_left nor user_joined. 0: it does not wait.
+// WithGrace sets how long user_left waits for a user whose connection dropped (5 s), so that a reload shows
+// neither user_left nor user_joined. 0: it does not wait.
 func WithGrace(d time.Duration) Option {
 	return hubOption("WithGrace", func(b *builder) { b.hub.grace = d })
 }
 
-// WithPresence bounds the size of the rooms in which user_joined and user_left are sent, in users: in a larger room neither is. The default, and a
-// negative number, is no bound; 0 turns both off. What they cost grows with the square of a room's size when everybody comes at once.
+// WithPresence bounds the size of the rooms in which user_joined and user_left are sent, in users: in a
+// larger room neither is. The default, and a negative number, is no bound; 0 turns both off. What they cost
+// grows with the square of a room's size when everybody comes at once.
 func WithPresence(most int) Option {
 	return hubOption("WithPresence", func(b *builder) { b.hub.presenceMost = most })
 }
@@ -277,8 +284,9 @@ func WithTimeouts(t Timeouts) Option {
 	})
 }
 
-// Namespace declares a namespace beside "/" (Socket.IO's multiplexing of one connection), with handlers, hooks, rooms and users of its own. Clients cannot
-// join a namespace that was not declared. Hub.Of reaches it.
+// Namespace declares a namespace beside "/" (Socket.IO's multiplexing of one connection), with handlers,
+// hooks, rooms and users of its own. Clients cannot join a namespace that was not declared. Hub.Of reaches
+// it.
 func Namespace(name string, opts ...Option) Option {
 	return hubOption("Namespace", func(b *builder) {
 		switch {

@@ -6,7 +6,8 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// presence is a user in a room: from the first of the user's clients to the last, and a grace longer where that one's connection dropped.
+// presence is a user in a room: from the first of the user's clients to the last, and a grace longer where
+// that one's connection dropped.
 type presence struct {
 	room    *room
 	userID  string
@@ -63,8 +64,9 @@ func (sp *space) presenceLocked(event string, p *presence) {
 	sp.recovery.keepLocked(sp.counter, &audience{rooms: rooms, notUsers: []string{p.userID}}, o)
 }
 
-// In rooms of so many clients the news of presence wait a moment for more of their kind: when all come at once, as after a restart, the news are the
-// square of their number, and a write for each would cost ten times what the news themselves do.
+// In rooms of so many clients the news of presence wait a moment for more of their kind: when all come at
+// once, as after a restart, the news are the square of their number, and a write for each would cost ten
+// times what the news themselves do.
 const (
 	manyMembers   = 64
 	presenceDelay = 50 * time.Millisecond

@@ -66,7 +66,8 @@ func (c *rawConn) expect(t testing.TB, prefix string) string {
 	}
 }
 
-// An event answered with ErrNoAck gets neither an ack nor an error: the next thing that the client hears is about its next event.
+// An event answered with ErrNoAck gets neither an ack nor an error: the next thing that the client hears is
+// about its next event.
 func TestErrNoAck(t *testing.T) {
 	t.Parallel()
 	hub := newHub(t,

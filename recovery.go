@@ -9,7 +9,8 @@ import (
 	"github.com/parleychat/chat/internal/engineio"
 )
 
-// recovery is connection state recovery: the events of the last while, and the sessions that were lost in it. It is guarded by the namespace's mu.
+// recovery is connection state recovery: the events of the last while, and the sessions that were lost in it.
+// It is guarded by the namespace's mu.
 type recovery struct {
 	window time.Duration
 	space  *space
@@ -142,8 +143,8 @@ func (r *recovery) findLocked(p pid) *lostSession {
 	return s
 }
 
-// replayLocked collects what a session has missed since offset, in order. ok is false where that is not known any more, or more than
-// an outbox holds.
+// replayLocked collects what a session has missed since offset, in order. ok is false where that is not known
+// any more, or more than an outbox holds.
 func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
 	from, ok := r.position(s, offset)
 	if !ok || from < r.floor {
@@ -173,7 +174,8 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 	return packets, true
 }
 
-// position is the number of the last event that the client has seen. No offset, or one from before the session, means its start.
+// position is the number of the last event that the client has seen. No offset, or one from before the
+// session, means its start.
 func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 	if offset == "" {
 		return s.started, true

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// A Room is a named set of clients of one namespace. It is a cheap value: it holds no state, and naming a room creates nothing. Its methods may be
-// called from any goroutine.
+// A Room is a named set of clients of one namespace. It is a cheap value: it holds no state, and naming a
+// room creates nothing. Its methods may be called from any goroutine.
 type Room struct {
 	space *space
 	name  string
@@ -32,8 +32,8 @@ type Post struct {
 // Name is the room's name.
 func (r Room) Name() string { return r.name }
 
-// Emit sends an event to every client in the room. It never blocks; it fails on what cannot be encoded, and with ErrClosed. What is sent so is
-// not in the room's log: see Post.
+// Emit sends an event to every client in the room. It never blocks; it fails on what cannot be encoded, and
+// with ErrClosed. What is sent so is not in the room's log: see Post.
 func (r Room) Emit(event string, args ...any) error {
 	return r.target().Emit(event, args...)
 }
@@ -45,8 +45,10 @@ func (r Room) target() Target {
 	return Target{space: r.space, to: audience{rooms: []string{r.name}}}
 }
 
-// Post saves a message of the host's in the room's log and delivers it to everybody in the room as new_message. It returns when the message is
-// saved; an error other than ErrClosed and an *Error InvalidPayload or TooLarge says that it may or may not have been: a Post with the same MessageID settles it.
+// Post saves a message of the host's in the room's log and delivers it to everybody in the room as
+// new_message. It returns when the message is saved; an error other than ErrClosed and an *Error
+// InvalidPayload or TooLarge says that it may or may not have been: a Post with the same MessageID settles
+// it.
 func (r Room) Post(ctx context.Context, p Post) (Entry, error) {
 	if !validRoom(r.name) {
 		return Entry{}, Errorf(InvalidPayload, "%q is not a room's name", r.name)

@@ -11,10 +11,11 @@ import (
 // shutdownPace bounds how many clients are closed in a second, where the deadline leaves the time.
 const shutdownPace = 5_000
 
-// Shutdown ends the Hub. New handshakes are refused (503) from now on; clients get the hint server_draining; events that have come in are
-// handled and acked; then clients are closed at a pace (their transport only, so that they come back to whoever serves the address next), and every
-// goroutine and timer is waited for. When ctx ends first, handlers' contexts end, what is left is cut, and ctx's error is
-// returned. It may be called again; the host's HTTP server is the host's to shut down, after this.
+// Shutdown ends the Hub. New handshakes are refused (503) from now on; clients get the hint server_draining;
+// events that have come in are handled and acked; then clients are closed at a pace (their transport only, so
+// that they come back to whoever serves the address next), and every goroutine and timer is waited for. When
+// ctx ends first, handlers' contexts end, what is left is cut, and ctx's error is returned. It may be called
+// again; the host's HTTP server is the host's to shut down, after this.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	c := h.core
 	c.draining.Store(true)

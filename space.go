@@ -21,9 +21,10 @@ type space struct {
 	logsMu sync.Mutex // guards logs and the queues in them; never held during a call to the store; mu is never taken under it
 	logs   map[string]*roomLog
 
-	// mu guards what follows. Whoever emits holds it from the moment an event gets its number until the event is in every outbox: an
-	// offset then says exactly what a client has seen, since events enter each outbox in the order of their numbers. Nothing
-	// under it blocks: Session.Send and the methods of Link only queue.
+	// mu guards what follows. Whoever emits holds it from the moment an event gets its number until the event
+	// is in every outbox: an offset then says exactly what a client has seen, since events enter each outbox
+	// in the order of their numbers. Nothing under it blocks: Session.Send and the methods of Link only
+	// queue.
 	mu       sync.Mutex
 	closed   bool
 	clients  map[string]*Client // by sid
@@ -66,8 +67,8 @@ func newSpace(h *core, set *spaceSettings) *space {
 	return sp
 }
 
-// outgoing is an event on its way. Whatever the number of receivers it is encoded at most twice: with the offset of connection state recovery as
-// its last argument, and without.
+// outgoing is an event on its way. Whatever the number of receivers it is encoded at most twice: with the
+// offset of connection state recovery as its last argument, and without.
 type outgoing struct {
 	space  *space
 	name   string
@@ -202,8 +203,9 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	}
 }
 
-// ofUserLocked is the first of a user's clients, from which nextOfUser leads to the others. Whoever is known by nothing but the connection has an id
-// made of the sid, and is found by that: the map of users holds the others.
+// ofUserLocked is the first of a user's clients, from which nextOfUser leads to the others. Whoever is known
+// by nothing but the connection has an id made of the sid, and is found by that: the map of users holds the
+// others.
 func (sp *space) ofUserLocked(id string) *Client {
 	if isAnonymous(id) {
 		if c := sp.clients[id[len(anonymousPrefix):]]; c != nil && c.nameless() {

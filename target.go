@@ -35,7 +35,8 @@ type Target struct {
 	to    audience
 }
 
-// audience says to whom something goes: who is in any of rooms, users, clients (everybody where all three are empty and none is false) and in none of the others.
+// audience says to whom something goes: who is in any of rooms, users, clients (everybody where all three are
+// empty and none is false) and in none of the others.
 type audience struct {
 	none                           bool // the empty selection of a To whose selectors name nobody
 	rooms, users, clients          []string
@@ -78,7 +79,8 @@ func newTarget(sp *space, sel []Selector) Target {
 	return t
 }
 
-// Emit sends an event to the target's clients. It never blocks; it fails on what cannot be encoded, and with ErrClosed.
+// Emit sends an event to the target's clients. It never blocks; it fails on what cannot be encoded, and with
+// ErrClosed.
 func (t Target) Emit(event string, args ...any) error {
 	return t.space.emit(&t.to, event, args)
 }
@@ -109,8 +111,8 @@ func (t Target) Clients(ctx context.Context) ([]ClientInfo, error) {
 	return out, nil
 }
 
-// Disconnect ends the connections of the target's clients to the namespace: they get a disconnect packet, stay away until
-// their page connects again, and recover nothing.
+// Disconnect ends the connections of the target's clients to the namespace: they get a disconnect packet,
+// stay away until their page connects again, and recover nothing.
 func (t Target) Disconnect(ctx context.Context) error {
 	return t.each(ctx, func(c *Client) error { c.Disconnect(); return nil })
 }

@@ -2,7 +2,8 @@ package chat
 
 import "sync"
 
-// tracker counts running goroutines. A sync.WaitGroup does not serve, since its Add may not race with its Wait from zero.
+// tracker counts running goroutines. A sync.WaitGroup does not serve, since its Add may not race with its
+// Wait from zero.
 type tracker struct {
 	mu   sync.Mutex // guards what follows
 	n    int

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// valuesOf is what a client's handlers get of its request's context: its values, without its end. A context as net/http makes it, to which nobody has added
-// anything, is replaced by one of a tenth of the size, since it stays in memory as long as the connection.
+// valuesOf is what a client's handlers get of its request's context: its values, without its end. A context
+// as net/http makes it, to which nobody has added anything, is replaced by one of a tenth of the size, since
+// it stays in memory as long as the connection.
 func (h *core) valuesOf(r *http.Request) context.Context {
 	ctx := r.Context()
 	if !plain(ctx) {
@@ -66,8 +67,9 @@ var (
 	}()
 )
 
-// plain tells whether ctx is made of cancellations and of net/http's own two values only. It looks into the standard library's types; whatever it does
-// not recognize, in this version of Go or a later one, is not plain, which costs memory and nothing else.
+// plain tells whether ctx is made of cancellations and of net/http's own two values only. It looks into the
+// standard library's types; whatever it does not recognize, in this version of Go or a later one, is not
+// plain, which costs memory and nothing else.
 func plain(ctx context.Context) bool {
 	for range 8 { // net/http makes five
 		v := reflect.ValueOf(ctx)

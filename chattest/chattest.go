@@ -1,14 +1,14 @@
-// Package chattest is a Socket.IO client for tests of what is built on package chat. It talks to an http.Handler in memory: no
-// port, no real network, so that it also works in a bubble of testing/synctest.
+// Package chattest is a Socket.IO client for tests of what is built on package chat. It talks to an
+// http.Handler in memory: no port, no real network, so that it also works in a bubble of testing/synctest.
 //
 //	c := chattest.Dial(t, hub, chattest.Auth(map[string]string{"token": "ann"}))
 //	c.Emit("cursor", Cursor{X: 1})
 //	var text string
 //	c.Expect("alert").Decode(0, &text)
 //
-// The client speaks Socket.IO 5 over Engine.IO 4, as socket.io-client 3 and 4 do. A method that cannot do what it is for
-// fails the test; those that wait do so for five seconds (Timeout) at most. Methods are for the goroutine of the test unless they say
-// otherwise. What was dialled is closed when the test ends.
+// The client speaks Socket.IO 5 over Engine.IO 4, as socket.io-client 3 and 4 do. A method that cannot do
+// what it is for fails the test; those that wait do so for five seconds (Timeout) at most. Methods are for
+// the goroutine of the test unless they say otherwise. What was dialled is closed when the test ends.
 package chattest
 
 import (
@@ -19,7 +19,8 @@ import (
 	"testing"
 )
 
-// A DialError says that a connection was refused, by the server (Status) or by the namespace, as a client's connect_error tells it.
+// A DialError says that a connection was refused, by the server (Status) or by the namespace, as a client's
+// connect_error tells it.
 type DialError struct {
 	Status  int             // of HTTP; 0: it came as far as the namespace
 	Message string          // of connect_error, or the body of the answer

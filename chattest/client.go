@@ -66,8 +66,8 @@ type Message struct {
 	Event string
 	Args
 
-	// Offset is its place in the order of what the server emitted, where that offers connection state recovery. It is the last
-	// argument on the wire, and none of Args.
+	// Offset is its place in the order of what the server emitted, where that offers connection state
+	// recovery. It is the last argument on the wire, and none of Args.
 	Offset string
 
 	c  *Client
@@ -167,8 +167,8 @@ func (c *Client) Call(event string, args ...any) Args {
 	return Args{}
 }
 
-// Answer makes f answer the calls of an event from now on: what it returns are the ack's arguments. It runs on a goroutine of its own.
-// Events that are answered do not come to Expect.
+// Answer makes f answer the calls of an event from now on: what it returns are the ack's arguments. It runs
+// on a goroutine of its own. Events that are answered do not come to Expect.
 func (c *Client) Answer(event string, f func(Args) []any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,8 +187,8 @@ func (c *Client) Next() Message {
 	return c.take("event", func(Message) bool { return true })
 }
 
-// None wants that no event of that name is there. It does not wait: call it after something that says that all has come, such as an
-// ack of a later Call, or synctest.Wait.
+// None wants that no event of that name is there. It does not wait: call it after something that says that
+// all has come, such as an ack of a later Call, or synctest.Wait.
 func (c *Client) None(event string) {
 	c.t.Helper()
 	c.mu.Lock()
@@ -270,8 +270,8 @@ func (c *Client) Drop() {
 	conn.work.Wait()
 }
 
-// Reconnect drops the connection, if there is one still, and comes back with what connection state recovery needs. Events that were not taken
-// stay; those that follow are added.
+// Reconnect drops the connection, if there is one still, and comes back with what connection state recovery
+// needs. Events that were not taken stay; those that follow are added.
 func (c *Client) Reconnect() {
 	c.t.Helper()
 	c.Drop()
@@ -286,7 +286,8 @@ func (c *Client) current() *conn {
 	return c.conn
 }
 
-// cleanup closes as Close does, so that what was sent last arrives and the server need not wait for a ping timeout.
+// cleanup closes as Close does, so that what was sent last arrives and the server need not wait for a ping
+// timeout.
 func (c *Client) cleanup() {
 	if conn := c.current(); conn != nil {
 		conn.leave(c.disconnectPacket())

@@ -287,7 +287,8 @@ func (c *Client) received(p *packet) error {
 	values = values[1:]
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// The browser's client takes any string at the end for the offset; so the server appends one to all that it can recover.
+	// The browser's client takes any string at the end for the offset; so the server appends one to all that
+	// it can recover.
 	if n := len(values); c.pid != "" && p.id == nil && n > 0 && json.Unmarshal(values[n-1], &m.Offset) == nil && m.Offset != "" {
 		c.offset, values = m.Offset, values[:n-1]
 	}

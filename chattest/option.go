@@ -38,7 +38,8 @@ func Namespace(name string) Option { return optionFunc(func(o *options) { o.name
 // Auth is the auth object: anything that becomes a JSON object. Default: none is sent.
 func Auth(v any) Option { return optionFunc(func(o *options) { o.auth = v }) }
 
-// Header adds a header to the HTTP requests, such as Origin, which is not sent otherwise: http://chat.test is the same origin.
+// Header adds a header to the HTTP requests, such as Origin, which is not sent otherwise: http://chat.test is
+// the same origin.
 func Header(key, value string) Option {
 	return optionFunc(func(o *options) { o.header.Add(key, value) })
 }

@@ -26,8 +26,8 @@ func wantsWebSocket(r *http.Request) bool {
 		len(r.Header.Get("Sec-WebSocket-Key")) == 24 && r.Header.Get("Sec-WebSocket-Version") == "13"
 }
 
-// accept answers the opening handshake. rest is what the client has sent after it. Where answer is not nil the answer is put there
-// instead of being written.
+// accept answers the opening handshake. rest is what the client has sent after it. Where answer is not nil
+// the answer is put there instead of being written.
 func (srv *Server) accept(w http.ResponseWriter, r *http.Request, s *Session, answer *bytes.Buffer) (c *wsConn, rest []byte, err error) {
 	up := ws.HTTPUpgrader{Timeout: srv.cfg.WriteTimeout}
 	if answer != nil {
@@ -58,7 +58,8 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request, s *Session, an
 	return c, rest, nil
 }
 
-// A hijacker finds the connection behind a host's middleware. Where kept is not nil it keeps back what the one who hijacks writes.
+// A hijacker finds the connection behind a host's middleware. Where kept is not nil it keeps back what the
+// one who hijacks writes.
 type hijacker struct {
 	http.ResponseWriter
 	kept *bytes.Buffer

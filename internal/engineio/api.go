@@ -1,6 +1,6 @@
 // Package engineio is the server side of Engine.IO, protocol versions 4 and 3: handshake, long polling,
-// WebSocket, upgrade, heartbeat, and the session with its outbox. It knows nothing of Socket.IO but that a message is
-// text followed by a number of binary messages.
+// WebSocket, upgrade, heartbeat, and the session with its outbox. It knows nothing of Socket.IO but that a
+// message is text followed by a number of binary messages.
 package engineio
 
 import (
@@ -24,8 +24,8 @@ type Config struct {
 	Logger         *slog.Logger
 
 	// Accept is asked for each handshake, before anything is answered, on the request's goroutine. The
-	// session can be sent to from then on; what is sent follows the open packet. An error refuses: a *Refusal with its status and body,
-	// anything else with 500. r must not be kept.
+	// session can be sent to from then on; what is sent follows the open packet. An error refuses: a *Refusal
+	// with its status and body, anything else with 500. r must not be kept.
 	Accept func(s *Session, r *http.Request) (Handler, error)
 }
 
@@ -43,11 +43,13 @@ func (r *Refusal) Error() string { return r.Message }
 type Handler interface {
 	// Text and Binary take a message, in the order of arrival, one at a time. They run on the goroutine that
 	// reads the session and may block it (which is the back pressure against a flood: heartbeats are not
-	// missed meanwhile). data is the session's and valid until the return only. An error closes the session with ReasonParse.
+	// missed meanwhile). data is the session's and valid until the return only. An error closes the session
+	// with ReasonParse.
 	Text(data []byte) error
 	Binary(data []byte) error
-	// Closed is called once, after the last Text or Binary has returned, on a goroutine of its own: never from within Send or Close.
-	// unsent are the tags, in order, of the packets with a Tag that were never handed to the connection whole.
+	// Closed is called once, after the last Text or Binary has returned, on a goroutine of its own: never
+	// from within Send or Close. unsent are the tags, in order, of the packets with a Tag that were never
+	// handed to the connection whole.
 	Closed(reason Reason, unsent []uint64)
 }
 

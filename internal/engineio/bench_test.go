@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkFanOut sends to 200 sessions on loopback, whose clients read all the while. One operation is one message to all.
+// BenchmarkFanOut sends to 200 sessions on loopback, whose clients read all the while. One operation is one
+// message to all.
 func BenchmarkFanOut(b *testing.B) {
 	const members = 200
 	h := start(b, func(o *setup) { o.cfg.Outbox = 16 << 20 })

@@ -24,7 +24,8 @@ var deflaters = sync.Pool{New: func() any {
 
 var inflaters = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}
 
-// deflate gives the packet's frames with their payloads compressed; without context takeover they are the same for all sessions.
+// deflate gives the packet's frames with their payloads compressed; without context takeover they are the
+// same for all sessions.
 func (p *Packet) deflate() []byte {
 	if b := p.deflated.Load(); b != nil {
 		return *b

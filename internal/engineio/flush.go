@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A flusher writes the queues of a server's WebSocket sessions. It has goroutines, at most one a processor, only while there is a
-// session with something to write. None of them ever waits for a connection: what a connection does not take at
-// once is left to a goroutine of that session.
+// A flusher writes the queues of a server's WebSocket sessions. It has goroutines, at most one a processor,
+// only while there is a session with something to write. None of them ever waits for a connection: what a
+// connection does not take at once is left to a goroutine of that session.
 type flusher struct {
 	gate *gate
 
@@ -57,8 +57,8 @@ func (f *flusher) linkLocked(s *Session) {
 const (
 	// share is how many sessions a worker takes at a time.
 	share = 8
-	// backlog is how many waiting sessions call for one more worker. It is large: what is sent while a worker is at it
-	// goes out with the same writes, and writes are what costs.
+	// backlog is how many waiting sessions call for one more worker. It is large: what is sent while a worker
+	// is at it goes out with the same writes, and writes are what costs.
 	backlog = 256
 )
 

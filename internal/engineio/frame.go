@@ -42,8 +42,9 @@ type frameHeader struct {
 	size       uint64
 }
 
-// parseHeader reads a header off the front of b. need is how many bytes the header takes as far as one can tell; the header is
-// whole when b has them. Everything that can be wrong with one frame by itself is found here, before its payload is waited for.
+// parseHeader reads a header off the front of b. need is how many bytes the header takes as far as one can
+// tell; the header is whole when b has them. Everything that can be wrong with one frame by itself is found
+// here, before its payload is waited for.
 func parseHeader(b []byte, deflate bool) (h frameHeader, need int, err error) {
 	if len(b) < 2 {
 		return h, 2, nil

@@ -111,7 +111,8 @@ func (stuck) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return nil, nil, errors.New("the writer below is no Hijacker")
 }
 
-// A middleware that announces gzip, by either header, compresses by itself: what it is given must not be compressed already.
+// A middleware that announces gzip, by either header, compresses by itself: what it is given must not be
+// compressed already.
 func TestCompressingMiddleware(t *testing.T) {
 	t.Parallel()
 	for header, value := range map[string]string{"Content-Encoding": "gzip", "Vary": "Origin, accept-encoding"} {

@@ -6,9 +6,9 @@ import "sync/atomic"
 // buffer: the longest header of an unmasked WebSocket frame (RFC 6455, section 5.2) and the Engine.IO packet type.
 const Headroom = 10 + 1
 
-// A Packet is what a session queues and sends as a whole: one text message and the binary
-// messages that follow it with nothing between. It is immutable once made, and shared by every session it is sent to:
-// the frame is built once, whatever the number of receivers.
+// A Packet is what a session queues and sends as a whole: one text message and the binary messages that
+// follow it with nothing between. It is immutable once made, and shared by every session it is sent to: the
+// frame is built once, whatever the number of receivers.
 type Packet struct {
 	// Tag is the sender's own mark. A session that ends hands the tags of
 	// what it did not write to Handler.Closed; zero is no mark.
@@ -35,7 +35,8 @@ func NewPacket(buf []byte, attachments ...[]byte) *Packet {
 	return p
 }
 
-// NewBinary makes a packet of one binary message with no text before it. Socket.IO has none such; Engine.IO by itself has.
+// NewBinary makes a packet of one binary message with no text before it. Socket.IO has none such; Engine.IO
+// by itself has.
 func NewBinary(data []byte) *Packet {
 	return &Packet{attachments: [][]byte{data}, size: len(data) + 10}
 }
@@ -139,7 +140,8 @@ func (p *Packet) appendWire(dst []byte, off int, mode wireMode) []byte {
 	return dst
 }
 
-// appendPart appends part without its first off bytes, as much as dst has room for, and lessens off by what it left out.
+// appendPart appends part without its first off bytes, as much as dst has room for, and lessens off by what
+// it left out.
 func appendPart(dst, part []byte, off *int) []byte {
 	if *off >= len(part) {
 		*off -= len(part)

@@ -9,13 +9,14 @@ import (
 )
 
 // Engine.IO 3 frames a payload in one of two ways. As text: length, colon, packet, with the length in UTF-16
-// units. As octet-stream, when there is binary in it and the client takes that: 0 for text or 1 for binary, the length's digits as
-// bytes 0 to 9, 255, packet, with the length in bytes.
+// units. As octet-stream, when there is binary in it and the client takes that: 0 for text or 1 for binary,
+// the length's digits as bytes 0 to 9, 255, packet, with the length in bytes.
 
-// encodePayload3 appends packets, and a last one of nothing but a type where that is not 0. octets tells which framing it took.
+// encodePayload3 appends packets, and a last one of nothing but a type where that is not 0. octets tells
+// which framing it took.
 //
-// Text goes out as ASCII. Clients of 1.x decode UTF-8 once more than those of 2.x where they have no XHR2, and nothing tells them
-// apart; JSON escapes are read the same by both.
+// Text goes out as ASCII. Clients of 1.x decode UTF-8 once more than those of 2.x where they have no XHR2,
+// and nothing tells them apart; JSON escapes are read the same by both.
 func encodePayload3(b []byte, packets []*Packet, last byte, noBinary bool) (out []byte, octets bool) {
 	if !noBinary {
 		for _, p := range packets {

@@ -54,8 +54,8 @@ func (p *polling) look() {
 	}
 }
 
-// breakOff ends the wait for the rest of a POST's body, which could otherwise hold up the end of the session for as long as
-// boundBody allows.
+// breakOff ends the wait for the rest of a POST's body, which could otherwise hold up the end of the session
+// for as long as boundBody allows.
 func (p *polling) breakOff() {
 	if p.post != nil {
 		_ = p.post.SetReadDeadline(time.Unix(1, 0))
@@ -115,8 +115,8 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	s.unpinLocked()
 }
 
-// hostLimit is how long a poll may wait where a middleware hides the deadlines of its connection: half of what the host gives a
-// request, then it is answered with NOOP and the client asks again. 0: no limit.
+// hostLimit is how long a poll may wait where a middleware hides the deadlines of its connection: half of
+// what the host gives a request, then it is answered with NOOP and the client asks again. 0: no limit.
 func hostLimit(r *http.Request) time.Duration {
 	hs, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if hs == nil {
@@ -308,8 +308,8 @@ func (s *Session) readPost(r *http.Request) error {
 	b := bodies.Get().(*[]byte)
 	body, err := readBody((*b)[:0], r.Body, limit)
 	if err == nil {
-		// Given up by the client while a handler holds it, a POST ends the session as a GET does: nothing else would tell, since the heartbeat
-		// waits for the handler.
+		// Given up by the client while a handler holds it, a POST ends the session as a GET does: nothing
+		// else would tell, since the heartbeat waits for the handler.
 		stop := context.AfterFunc(r.Context(), func() { s.Abort(ReasonTransportError) })
 		defer stop()
 		s.reading.Store(true)

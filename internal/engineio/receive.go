@@ -104,8 +104,8 @@ func (s *Session) beat(now time.Duration) time.Duration {
 	return 0
 }
 
-// nextLook is the session's next turn while an answer is awaited until due: where that is longer than the interval, the answer makes the
-// next ping due before it.
+// nextLook is the session's next turn while an answer is awaited until due: where that is longer than the
+// interval, the answer makes the next ping due before it.
 func (s *Session) nextLook(now, due time.Duration) time.Duration {
 	if s.version == 3 {
 		return due

@@ -30,7 +30,8 @@ type Server struct {
 	awaited  map[*Session]chan struct{} // those whose end somebody waits for
 }
 
-// A tomb is what stays for a moment of a polling session that its client closed: the GET which may be on its way gets a noop, once.
+// A tomb is what stays for a moment of a polling session that its client closed: the GET which may be on its
+// way gets a noop, once.
 type tomb struct {
 	version uint8
 	timer   *time.Timer
@@ -59,7 +60,8 @@ func (srv *Server) Len() int { return int(srv.live.Load()) }
 // Sessions are the sessions that have been opened and have not ended.
 func (srv *Server) Sessions() []*Session { return srv.wheel.all() }
 
-// Wait waits until Len is 0 and no goroutine or timer of the server is left (true), or until done is closed (false).
+// Wait waits until Len is 0 and no goroutine or timer of the server is left (true), or until done is closed
+// (false).
 func (srv *Server) Wait(done <-chan struct{}) bool {
 	srv.mu.Lock()
 	for id, t := range srv.tombs {
@@ -186,12 +188,12 @@ func (srv *Server) discard(s *Session) {
 	s.unpin()
 }
 
-// openDelay stands between the answer to the handshake and the open packet with EIO=3. The protocol's test suite begins to listen for messages a
-// moment after the connection is open.
+// openDelay stands between the answer to the handshake and the open packet with EIO=3. The protocol's test
+// suite begins to listen for messages a moment after the connection is open.
 const openDelay = 10 * time.Millisecond
 
-// open makes the request's connection the session's. The answer to the handshake is the first thing in the queue: it goes out with
-// the open packet, by one write. (With EIO=3 they go one after the other.)
+// open makes the request's connection the session's. The answer to the handshake is the first thing in the
+// queue: it goes out with the open packet, by one write. (With EIO=3 they go one after the other.)
 func (srv *Server) open(w http.ResponseWriter, r *http.Request, s *Session) {
 	var answer *bytes.Buffer
 	if s.version == 4 {
@@ -224,7 +226,8 @@ func (srv *Server) open(w http.ResponseWriter, r *http.Request, s *Session) {
 	go c.read(rest) // the handshake's pin is now the reader's
 }
 
-// openPolling answers with the open packet alone: with EIO=3 that is text framing, whatever the client takes later.
+// openPolling answers with the open packet alone: with EIO=3 that is text framing, whatever the client takes
+// later.
 func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, s *Session) {
 	srv.remember(s)
 	srv.wheel.insert(s, time.Duration(s.due.Load()))

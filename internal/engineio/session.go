@@ -9,8 +9,8 @@ import (
 
 // A Session is one client's Engine.IO session, over whatever transport it has at the moment.
 //
-// What runs for it is counted by pins: the handshake, the goroutine that reads its WebSocket, a POST, the writing of its
-// queue. A closed session is over, and Handler.Closed is called, when there are none.
+// What runs for it is counted by pins: the handshake, the goroutine that reads its WebSocket, a POST, the
+// writing of its queue. A closed session is over, and Handler.Closed is called, when there are none.
 type Session struct {
 	srv     *Server
 	secret  [15]byte // the id
@@ -73,8 +73,8 @@ func (s *Session) Transport() string {
 	return "polling"
 }
 
-// Send queues p and never blocks. It reports false, and does nothing, when the session is closing or closed. An outbox that
-// would pass Config.Outbox closes the session with ReasonSlowConsumer.
+// Send queues p and never blocks. It reports false, and does nothing, when the session is closing or closed.
+// An outbox that would pass Config.Outbox closes the session with ReasonSlowConsumer.
 func (s *Session) Send(p *Packet) bool {
 	ok, wake := s.push(p)
 	if wake {
@@ -185,7 +185,8 @@ func (s *Session) Close(reason Reason) {
 	}
 }
 
-// hangUp ends a WebSocket session with a close frame and without what is queued: the client has said that it closes, or broke the protocol.
+// hangUp ends a WebSocket session with a close frame and without what is queued: the client has said that it
+// closes, or broke the protocol.
 func (s *Session) hangUp(reason Reason, code int) {
 	s.mu.Lock()
 	wake := false
@@ -203,7 +204,8 @@ func (s *Session) hangUp(reason Reason, code int) {
 	}
 }
 
-// cutLocked takes off the queue what hangUp does not send, and puts the close frame there. A packet of which a part is written stays.
+// cutLocked takes off the queue what hangUp does not send, and puts the close frame there. A packet of which
+// a part is written stays.
 func (s *Session) cutLocked() {
 	begun := min(s.sent, 1)
 	s.end.lost = tags(s.end.lost, s.queue[begun:])
@@ -254,7 +256,8 @@ func (s *Session) abortLocked(reason Reason) {
 	s.endLocked()
 }
 
-// Done is closed when the connection is given up. Text and Binary, which hold up Closed as long as they run, may wait for it beside what they wait for.
+// Done is closed when the connection is given up. Text and Binary, which hold up Closed as long as they run,
+// may wait for it beside what they wait for.
 //
 // The channel is the server's to keep: hardly any session needs one, and there are many sessions.
 func (s *Session) Done() <-chan struct{} {
@@ -323,13 +326,15 @@ func (s *Session) ended(reason Reason, unsent []uint64) {
 	s.srv.gate.done()
 }
 
-// A Batch sends to many sessions and wakes their writers at once. The zero Batch is ready; it is for one goroutine.
+// A Batch sends to many sessions and wakes their writers at once. The zero Batch is ready; it is for one
+// goroutine.
 type Batch struct {
 	dirty []*Session
 	later []*Session
 }
 
-// SendLater is Send for what is in no hurry: it leaves with the next packet that is, or with FlushLater. Many small packets then leave by one write.
+// SendLater is Send for what is in no hurry: it leaves with the next packet that is, or with FlushLater. Many
+// small packets then leave by one write.
 func (b *Batch) SendLater(s *Session, p *Packet) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -364,7 +369,8 @@ func (b *Batch) FlushLater() {
 	b.Flush()
 }
 
-// Send is Session.Send without waking the writer; Flush wakes those of all the sessions sent to since the last Flush.
+// Send is Session.Send without waking the writer; Flush wakes those of all the sessions sent to since the
+// last Flush.
 func (b *Batch) Send(s *Session, p *Packet) bool {
 	ok, wake := s.push(p)
 	if wake {

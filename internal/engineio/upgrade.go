@@ -38,7 +38,8 @@ func (s *Session) beginProbe(c *wsConn) bool {
 	return true
 }
 
-// probe takes the messages of a WebSocket that is no session's transport yet. An error ends the WebSocket and nothing else.
+// probe takes the messages of a WebSocket that is no session's transport yet. An error ends the WebSocket and
+// nothing else.
 func (c *wsConn) probe(op byte, data []byte) error {
 	switch {
 	case op == opText && !c.probed && string(data) == "2probe":
@@ -54,7 +55,8 @@ func (c *wsConn) answerProbe() error {
 	c.probed = true
 	s := c.s
 	s.mu.Lock()
-	// From here on a GET is one that came during the probe: the client may have the answer, and send one, before Write is back.
+	// From here on a GET is one that came during the probe: the client may have the answer, and send one,
+	// before Write is back.
 	if p := s.poll; p != nil && p.probe == c {
 		p.probed = true
 	}
@@ -74,8 +76,9 @@ func (c *wsConn) answerProbe() error {
 	return nil
 }
 
-// upgrade makes c the session's transport, with all that is queued. It waits for what polling has under way to end: a
-// response that is being written decides what is left in the queue, and a POST's messages come before those that follow on c.
+// upgrade makes c the session's transport, with all that is queued. It waits for what polling has under way
+// to end: a response that is being written decides what is left in the queue, and a POST's messages come
+// before those that follow on c.
 func (c *wsConn) upgrade() error {
 	s := c.s
 	s.mu.Lock()

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// A wheel runs the heartbeats of all sessions of a server: one timer, which is armed while there are sessions, and a ring of
-// lists. A session's time may be put off without telling the wheel: it looks when the session's old turn comes, and finds it a new place.
+// A wheel runs the heartbeats of all sessions of a server: one timer, which is armed while there are
+// sessions, and a ring of lists. A session's time may be put off without telling the wheel: it looks when the
+// session's old turn comes, and finds it a new place.
 type wheel struct {
 	grain time.Duration
 	now   func() time.Duration // since the server was made

@@ -14,8 +14,8 @@ import (
 
 // A wsConn is the receiving end of one WebSocket. One goroutine reads it, and owns what is not said to be shared.
 //
-// Between messages that goroutine holds neither a buffer nor much of a stack, where the connection can be read without waiting: it
-// takes a buffer when there is something to read.
+// Between messages that goroutine holds neither a buffer nor much of a stack, where the connection can be
+// read without waiting: it takes a buffer when there is something to read.
 type wsConn struct {
 	conn    net.Conn        // shared
 	raw     syscall.RawConn // shared; nil: reads and writes wait
@@ -55,8 +55,9 @@ func (c *wsConn) read(rest []byte) {
 	c.ended()
 }
 
-// youth is how many times a connection's first data are each followed by a new goroutine. What a handler does to answer a client's
-// CONNECT and first questions makes the stack grow, and most connections do little after that: a new goroutine begins with a small one.
+// youth is how many times a connection's first data are each followed by a new goroutine. What a handler does
+// to answer a client's CONNECT and first questions makes the stack grow, and most connections do little after
+// that: a new goroutine begins with a small one.
 const youth = 4
 
 // readOn reads until the connection ends.
@@ -178,8 +179,9 @@ func (c *wsConn) close() {
 	c.s.srv.gate.run(func() { _ = c.conn.Close() })
 }
 
-// finishLocked ends a connection whose last byte, the close frame's, is written: the client sees the end, and closes. Where
-// there are data of the client unread, an immediate close would be a reset, which can overtake what was written.
+// finishLocked ends a connection whose last byte, the close frame's, is written: the client sees the end, and
+// closes. Where there are data of the client unread, an immediate close would be a reset, which can overtake
+// what was written.
 func (c *wsConn) finishLocked() {
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	switch {

@@ -1,6 +1,6 @@
 // Package legacy serves Socket.IO clients 1.x and 2.x (protocol 4 and before, over Engine.IO 3) by
-// github.com/googollee/go-socket.io. That package sees nothing of a client's requests but a handshake, and nothing of a client's packets but
-// canonical ones that the guard has passed.
+// github.com/googollee/go-socket.io. That package sees nothing of a client's requests but a handshake, and
+// nothing of a client's packets but canonical ones that the guard has passed.
 //
 // What goes where:
 //
@@ -8,8 +8,9 @@
 //	session <─ whole packet ─ writer <─ frames ──────── go-socket.io <─ Emit ───── outbox <─ Link.Call
 //	session <─ ready packets ─────────────────────────────────────────────────────── hub
 //
-// Goroutines of a connection, beside the session's: the three of go-socket.io, of which the one that reads makes every
-// call into the hub but Authorize and, at the end, Closed; one for each Authorize; and an outbox while there is something in it.
+// Goroutines of a connection, beside the session's: the three of go-socket.io, of which the one that reads
+// makes every call into the hub but Authorize and, at the end, Closed; one for each Authorize; and an outbox
+// while there is something in it.
 package legacy
 
 import (
@@ -75,12 +76,12 @@ func (s *Server) accept(out session, es *engineio.Session, hs *socketio.Handshak
 	return c, nil
 }
 
-// Close waits for the sessions to end (the caller closes them), then stops go-socket.io. When ctx ends first, its error is
-// returned and go-socket.io goes on; Close can be called again.
+// Close waits for the sessions to end (the caller closes them), then stops go-socket.io. When ctx ends first,
+// its error is returned and go-socket.io goes on; Close can be called again.
 //
-// go-socket.io sends each new connection on a channel that its Close closes, from a goroutine that nothing waits for
-// (engineio/server.go:155, :50). A session leaves the gate only after go-socket.io has written its root CONNECT, which proves that it came out of
-// that channel.
+// go-socket.io sends each new connection on a channel that its Close closes, from a goroutine that nothing
+// waits for (engineio/server.go:155, :50). A session leaves the gate only after go-socket.io has written its
+// root CONNECT, which proves that it came out of that channel.
 func (s *Server) Close(ctx context.Context) error {
 	select {
 	case <-s.gate.shutdown():

@@ -10,8 +10,8 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// maxCalls bounds what go-socket.io holds for a client that does not answer: its callbacks cannot be removed, so a call that was given up
-// counts until its ack comes.
+// maxCalls bounds what go-socket.io holds for a client that does not answer: its callbacks cannot be removed,
+// so a call that was given up counts until its ack comes.
 const maxCalls = 1000
 
 // A call is an event with an ack. go-socket.io gives it its id and holds its callback.
@@ -147,8 +147,9 @@ func (c *conn) answer(k *call, args list) {
 	}
 }
 
-// written takes a packet that go-socket.io has encoded; text begins after engineio.Headroom bytes. It says no more than the
-// answers to CONNECTs and calls: acks go by the hub, and whatever else comes is a header whose encoding failed.
+// written takes a packet that go-socket.io has encoded; text begins after engineio.Headroom bytes. It says no
+// more than the answers to CONNECTs and calls: acks go by the hub, and whatever else comes is a header whose
+// encoding failed.
 func (c *conn) written(text []byte, attachments [][]byte) {
 	text = bytes.TrimRight(text, "\n") // the JSON encoder's
 	head := text[min(engineio.Headroom, len(text)):]
@@ -204,8 +205,9 @@ func idOf(head []byte) (uint64, bool) {
 	return id, err == nil
 }
 
-// values makes go-socket.io's arguments of what the hub has encoded. The attachments go with the first, all of them:
-// go-socket.io numbers buffers as it finds them, and the placeholders in the text have those numbers.
+// values makes go-socket.io's arguments of what the hub has encoded. The attachments go with the first, all
+// of them: go-socket.io numbers buffers as it finds them, and the placeholders in the text have those
+// numbers.
 func values(args socketio.Encoded) []any {
 	if len(args.JSON) == 0 {
 		return nil
@@ -225,8 +227,8 @@ func values(args socketio.Encoded) []any {
 	return out
 }
 
-// A value is an argument of a call, as JSON. It is a string since go-socket.io looks through slices of bytes one by one (encoder.go:167), and never
-// nil, which it cannot emit (namespace_conn.go:71).
+// A value is an argument of a call, as JSON. It is a string since go-socket.io looks through slices of bytes
+// one by one (encoder.go:167), and never nil, which it cannot emit (namespace_conn.go:71).
 type value struct {
 	text        string
 	Attachments []*parser.Buffer

@@ -38,8 +38,8 @@ type conn struct {
 	current  inbound // the frame that it is at
 	entering *member // its CONNECT is being answered
 
-	// mu guards what follows, and the members' fields that say so. It is never held during a call to the hub, to go-socket.io or into
-	// the session's blocking parts, so that a Link may be used under the hub's locks.
+	// mu guards what follows, and the members' fields that say so. It is never held during a call to the hub,
+	// to go-socket.io or into the session's blocking parts, so that a Link may be used under the hub's locks.
 	mu       sync.Mutex
 	hs       *socketio.Handshake // for later namespaces; nil when there are none
 	ended    bool
@@ -114,7 +114,8 @@ func (c *conn) Text(data []byte) error { return c.take(c.guard.Text(data)) }
 // Binary implements engineio.Handler.
 func (c *conn) Binary(data []byte) error { return c.take(c.guard.Binary(data)) }
 
-// take hands a packet to go-socket.io, or drops it if nobody would take it. It waits until go-socket.io has taken it, which is the back pressure.
+// take hands a packet to go-socket.io, or drops it if nobody would take it. It waits until go-socket.io has
+// taken it, which is the back pressure.
 func (c *conn) take(p *packet, err error) error {
 	if err != nil || p == nil {
 		return err
@@ -181,8 +182,9 @@ func (c *conn) feed(in inbound) error {
 	}
 }
 
-// nextFrame is go-socket.io's reading. A namespace whose CONNECT was answered is entered here, between frames, so that the hub is
-// called by one goroutine only, and never from within go-socket.io's OnConnect (which for "/" runs before anything can be written).
+// nextFrame is go-socket.io's reading. A namespace whose CONNECT was answered is entered here, between
+// frames, so that the hub is called by one goroutine only, and never from within go-socket.io's OnConnect
+// (which for "/" runs before anything can be written).
 func (c *conn) nextFrame() ([]byte, bool) {
 	c.current = inbound{}
 	if m := c.entering; m != nil {
@@ -211,7 +213,8 @@ func (c *conn) release() {
 	})
 }
 
-// connect answers a CONNECT. One to "/" does nothing, since "/" was joined by itself; nor does a second to another namespace.
+// connect answers a CONNECT. One to "/" does nothing, since "/" was joined by itself; nor does a second to
+// another namespace.
 func (c *conn) connect(p *packet) {
 	if p.namespace != "/" && !c.srv.cfg.Backend.Known(p.namespace) {
 		c.out.Send(errorPacket(p.namespace, "Invalid namespace"))
@@ -268,8 +271,8 @@ func (c *conn) authorize(m *member, req *socketio.ConnectRequest) {
 	}()
 }
 
-// refuse tells the client. Of "/" it tells every namespace, and by a DISCONNECT that there is nothing to come back for: after a bare
-// close clients of 1.x and 2.x come back at once, for ever.
+// refuse tells the client. Of "/" it tells every namespace, and by a DISCONNECT that there is nothing to come
+// back for: after a bare close clients of 1.x and 2.x come back at once, for ever.
 func (c *conn) refuse(m *member, e *socketio.ConnectError) {
 	data := e.Data
 	if data == nil {

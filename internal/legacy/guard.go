@@ -11,8 +11,8 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// Packet types of Socket.IO protocol 4, as they stand on the wire. What is binary in protocol 4 is kept as its plain
-// type and its number of attachments.
+// Packet types of Socket.IO protocol 4, as they stand on the wire. What is binary in protocol 4 is kept as
+// its plain type and its number of attachments.
 const (
 	typeConnect     = '0'
 	typeDisconnect  = '1'
@@ -34,8 +34,8 @@ var (
 	errTooMuch    = errors.New("legacy: packet too large")
 )
 
-// A packet is a whole Socket.IO packet that the guard has passed: well-formed, and within the limits. Whether anybody takes it
-// is the connection's to say.
+// A packet is a whole Socket.IO packet that the guard has passed: well-formed, and within the limits. Whether
+// anybody takes it is the connection's to say.
 type packet struct {
 	kind        byte   // typeConnect to typeAck
 	namespace   string // "/" for the root
@@ -50,8 +50,8 @@ type packet struct {
 	attachments [][]byte
 }
 
-// A guard collects whole packets out of what a session receives. It is for the goroutine that reads the session. An error means
-// that the session must be closed.
+// A guard collects whole packets out of what a session receives. It is for the goroutine that reads the
+// session. An error means that the session must be closed.
 type guard struct {
 	limits  socketio.Limits
 	pending *packet // its attachments are coming
@@ -95,7 +95,8 @@ func (g *guard) Binary(data []byte) (*packet, error) {
 	return p, nil
 }
 
-// parse reads `<type>[n-][/namespace[?query],][id][json]` (Socket.IO protocol 4, "Packet encoding"). n is the number of attachments to come.
+// parse reads `<type>[n-][/namespace[?query],][id][json]` (Socket.IO protocol 4, "Packet encoding"). n is the
+// number of attachments to come.
 func parse(data []byte, limits socketio.Limits) (p *packet, n int, err error) {
 	if len(data) == 0 || strings.IndexByte("012356", data[0]) < 0 || !utf8.Valid(data) {
 		return nil, 0, errGrammar
@@ -184,8 +185,8 @@ func (p *packet) parseBody(b []byte, n int, limits socketio.Limits) error {
 	return nil
 }
 
-// event makes the canonical event: one name that go-socket.io knows, the client's name and its arguments. The ack's id stays
-// beside it: a handler of go-socket.io would have to return the answer.
+// event makes the canonical event: one name that go-socket.io knows, the client's name and its arguments. The
+// ack's id stays beside it: a handler of go-socket.io would have to return the answer.
 func (p *packet) event(elems []json.RawMessage) error {
 	if len(elems) == 0 || elems[0][0] != '"' {
 		return errGrammar
@@ -247,8 +248,8 @@ func appendArray(buf []byte, elems []json.RawMessage) []byte {
 	return append(buf, ']')
 }
 
-// isReserved tells whether quoted, a JSON string, is a name that an emitter of Node keeps for itself. The rest of the names that
-// the client's library keeps (reconnect, ping, …) mean nothing to a server.
+// isReserved tells whether quoted, a JSON string, is a name that an emitter of Node keeps for itself. The
+// rest of the names that the client's library keeps (reconnect, ping, …) mean nothing to a server.
 func isReserved(quoted []byte) bool {
 	if len(quoted) > 6*len(`"removeListener"`) {
 		return false // longer than any of them with every letter escaped

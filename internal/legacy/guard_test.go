@@ -204,7 +204,8 @@ var (
 	ackTypes   = []reflect.Type{reflect.TypeFor[list]()}                            // of the callback in emit
 )
 
-// FuzzGuard: whatever passes the guard, go-socket.io's parser takes without a panic, and reads as the client meant it.
+// FuzzGuard: whatever passes the guard, go-socket.io's parser takes without a panic, and reads as the client
+// meant it.
 func FuzzGuard(f *testing.F) {
 	for _, in := range broken {
 		f.Add([]byte(in), []byte("attachment"))

@@ -12,8 +12,9 @@ import (
 // canonicalEvent is the only event that go-socket.io knows; its arguments are the client's event.
 const canonicalEvent = "e"
 
-// register sets go-socket.io's handlers for a namespace. None of them panics, fails, returns a value, or calls go-socket.io: OnConnect
-// and OnDisconnect are not recovered and OnDisconnect runs under go-socket.io's own locks.
+// register sets go-socket.io's handlers for a namespace. None of them panics, fails, returns a value, or
+// calls go-socket.io: OnConnect and OnDisconnect are not recovered and OnDisconnect runs under go-socket.io's
+// own locks.
 func register(io *gosocket.Server, namespace string, log *slog.Logger) {
 	io.OnConnect(namespace, func(g gosocket.Conn) error {
 		c := connOf(g)
@@ -38,8 +39,9 @@ func register(io *gosocket.Server, namespace string, log *slog.Logger) {
 
 func connOf(g gosocket.Conn) *conn { return g.LocalAddr().(*conn) }
 
-// recovered is deferred where the hub is called on a goroutine that is nobody's else. The hub recovers what a host's code does; should a panic come through
-// all the same, it ends neither the process nor go-socket.io's goroutine, which would leave the session half closed.
+// recovered is deferred where the hub is called on a goroutine that is nobody's else. The hub recovers what a
+// host's code does; should a panic come through all the same, it ends neither the process nor go-socket.io's
+// goroutine, which would leave the session half closed.
 func (c *conn) recovered(where string) {
 	if r := recover(); r != nil {
 		c.srv.cfg.Log().Error("chat: panic", "where", where, "panic", r, "stack", string(debug.Stack()))
@@ -58,7 +60,8 @@ func (c *conn) onConnect(namespace string, g gosocket.Conn) {
 	c.entering = m
 }
 
-// onDisconnect runs for a frame DISCONNECT, and for every namespace when go-socket.io lets go of the connection. The latter Closed sees to.
+// onDisconnect runs for a frame DISCONNECT, and for every namespace when go-socket.io lets go of the
+// connection. The latter Closed sees to.
 func (c *conn) onDisconnect(namespace string) {
 	in := c.current
 	if in.packet != nil && in.packet.kind == typeDisconnect && in.packet.namespace == namespace {

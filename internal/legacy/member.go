@@ -27,12 +27,14 @@ type member struct {
 	connect   *packet // nil for "/"
 	query     url.Values
 
-	// Handed from the goroutine that authorized to go-socket.io's that reads, and of that one from then on. io does not change after enter.
+	// Handed from the goroutine that authorized to go-socket.io's that reads, and of that one from then on.
+	// io does not change after enter.
 	ticket socketio.Ticket // for enter
 	io     gosocket.Conn
 	socket socketio.Socket // nil: the hub took nobody in
 
-	// answered is made when go-socket.io connects a namespace but "/", and closed when the answer has gone to the session.
+	// answered is made when go-socket.io connects a namespace but "/", and closed when the answer has gone to
+	// the session.
 	answered chan struct{}
 
 	// Under conn.mu.
@@ -114,8 +116,8 @@ func (m *member) reasonOr(r engineio.Reason) engineio.Reason {
 	return r
 }
 
-// leaveLocked takes the member out of the table: what comes for it from now on is dropped, and a new CONNECT is another member. go-socket.io
-// and the hub are told by a frame.
+// leaveLocked takes the member out of the table: what comes for it from now on is dropped, and a new CONNECT
+// is another member. go-socket.io and the hub are told by a frame.
 func (c *conn) leaveLocked(m *member, reason engineio.Reason) bool {
 	if m.state == left {
 		return false

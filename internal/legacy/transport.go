@@ -38,8 +38,9 @@ func (entrance) Dial(*url.URL, http.Header) (transport.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// enterIO makes c one of go-socket.io's connections. Of the three requests that would do so in Engine.IO this is the only one that go-socket.io ever
-// gets, once a session: its polling, sid check, upgrade and payload code never run.
+// enterIO makes c one of go-socket.io's connections. Of the three requests that would do so in Engine.IO this
+// is the only one that go-socket.io ever gets, once a session: its polling, sid check, upgrade and payload
+// code never run.
 func (s *Server) enterIO(c *conn) {
 	r := (&http.Request{
 		Method: http.MethodGet,
@@ -60,15 +61,15 @@ func (d *discard) Header() http.Header {
 func (*discard) Write(p []byte) (int, error) { return len(p), nil }
 func (*discard) WriteHeader(int)             {}
 
-// sameID gives all of go-socket.io's connections one id. Nothing looks a connection up by it here; but go-socket.io puts
-// each into a room of its id, and each disconnect scans all rooms under a lock that all share (broadcast.go:64). So there is
-// one room, with the connection in it that came last.
+// sameID gives all of go-socket.io's connections one id. Nothing looks a connection up by it here; but
+// go-socket.io puts each into a room of its id, and each disconnect scans all rooms under a lock that all
+// share (broadcast.go:64). So there is one room, with the connection in it that came last.
 type sameID struct{}
 
 func (sameID) NewID() string { return "legacy" }
 
-// A pipe is a connection's transport as go-socket.io sees it. Only the goroutine that reads calls NextReader and Close; NextWriter
-// and its writers are used by one goroutine at a time.
+// A pipe is a connection's transport as go-socket.io sees it. Only the goroutine that reads calls NextReader
+// and Close; NextWriter and its writers are used by one goroutine at a time.
 type pipe struct {
 	c       *conn
 	text    []byte   // of an outgoing packet whose attachments are not complete, after engineio.Headroom bytes
@@ -87,7 +88,8 @@ func (p *pipe) NextReader() (frame.Type, iopacket.Type, io.ReadCloser, error) {
 	return frame.String, iopacket.MESSAGE, r, nil
 }
 
-// NextWriter never fails: go-socket.io would leak the session for ever (server.go:219), or not take notice (server.go:273).
+// NextWriter never fails: go-socket.io would leak the session for ever (server.go:219), or not take notice
+// (server.go:273).
 func (p *pipe) NextWriter(ft frame.Type, pt iopacket.Type) (io.WriteCloser, error) {
 	w := &writer{p: p, binary: ft == frame.Binary, message: pt == iopacket.MESSAGE}
 	if w.message && !w.binary {
@@ -110,7 +112,8 @@ func (p *pipe) RemoteHeader() http.Header        { return nil }
 func (p *pipe) SetReadDeadline(time.Time) error  { return nil }
 func (p *pipe) SetWriteDeadline(time.Time) error { return nil }
 
-// A reader is a frame. It has ReadByte and UnreadByte, without which the decoder would wrap it into a buffer of 4 KiB.
+// A reader is a frame. It has ReadByte and UnreadByte, without which the decoder would wrap it into a buffer
+// of 4 KiB.
 type reader struct{ bytes.Reader }
 
 func (*reader) Close() error { return nil }
@@ -157,8 +160,8 @@ func (p *pipe) flush() {
 	p.c.written(text, buffers)
 }
 
-// announced is the number of attachments that follow what go-socket.io has written. An encoder that failed has written less
-// than a whole packet, and then nothing follows, whatever the header says.
+// announced is the number of attachments that follow what go-socket.io has written. An encoder that failed
+// has written less than a whole packet, and then nothing follows, whatever the header says.
 func announced(text []byte) int {
 	if len(text) == 0 || text[0] != typeBinaryEvent && text[0] != typeBinaryAck || text[len(text)-1] != '\n' {
 		return 0

@@ -17,8 +17,8 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// What go-socket.io v1.7.0 dies or hangs of, one test for each; the numbers are its file and line. Others of its traps are
-// cases of the guard's tables (guard_test.go) and of the tests of connections (conn_test.go).
+// What go-socket.io v1.7.0 dies or hangs of, one test for each; the numbers are its file and line. Others of
+// its traps are cases of the guard's tables (guard_test.go) and of the tests of connections (conn_test.go).
 
 // parser/decoder.go:136 makes room for as many attachments as the header announces.
 func TestAnnouncedAttachmentsCostNothing(t *testing.T) {
@@ -50,7 +50,8 @@ func TestNamesOfEvents(t *testing.T) {
 	}
 }
 
-// decoder.go:341 and :365, encoder.go:167: a type by the name Buffer is taken for the parser's, and slices are walked byte by byte.
+// decoder.go:341 and :365, encoder.go:167: a type by the name Buffer is taken for the parser's, and slices
+// are walked byte by byte.
 func TestTypesForReflection(t *testing.T) {
 	t.Parallel()
 	var walk func(typ reflect.Type)
@@ -84,8 +85,8 @@ func TestTypesForReflection(t *testing.T) {
 	}
 }
 
-// engineio/server.go:155, session.go:248: a request with a sid, or for a transport of go-socket.io's own, is none of its business: it has no such
-// transport, and no way in but enterIO's.
+// engineio/server.go:155, session.go:248: a request with a sid, or for a transport of go-socket.io's own, is
+// none of its business: it has no such transport, and no way in but enterIO's.
 func TestRequestsNeverReachGoSocketIO(t *testing.T) {
 	t.Parallel()
 	r, _ := connect(t, newHub())
@@ -107,7 +108,8 @@ func TestRequestsNeverReachGoSocketIO(t *testing.T) {
 	}
 }
 
-// server.go:219: a session whose connection fails is never removed. Ours do not fail: a refused client does not get there.
+// server.go:219: a session whose connection fails is never removed. Ours do not fail: a refused client does
+// not get there.
 func TestNoSessionIsLeft(t *testing.T) {
 	t.Parallel()
 	hub := newHub()
@@ -217,7 +219,8 @@ func TestCallWithNil(t *testing.T) {
 	}
 }
 
-// server.go:273: what cannot be encoded leaves a header without JSON; it must neither leave nor hold up what is behind it.
+// server.go:273: what cannot be encoded leaves a header without JSON; it must neither leave nor hold up what
+// is behind it.
 func TestEncodingFails(t *testing.T) {
 	t.Parallel()
 	r, s := connect(t, newHub())

@@ -194,7 +194,8 @@ func TestRefusedOverWebSocket(t *testing.T) {
 	}
 }
 
-// A poller is a client of Engine.IO 3 over long polling in text framing, as of socket.io-client without XMLHttpRequest 2.
+// A poller is a client of Engine.IO 3 over long polling in text framing, as of socket.io-client without
+// XMLHttpRequest 2.
 type poller struct {
 	*wire
 	sid   string
@@ -279,7 +280,8 @@ func (p *poller) post(packets ...string) {
 	}
 }
 
-// utf8Encode is what socket.io-client 1.x does once more to text over polling: each byte of its UTF-8 as a character.
+// utf8Encode is what socket.io-client 1.x does once more to text over polling: each byte of its UTF-8 as a
+// character.
 func utf8Encode(s string) string {
 	var out []rune
 	for _, b := range []byte(s) {
@@ -353,7 +355,8 @@ func (w *wire) among(n int, other func(w *wire, i int)) {
 	echoes("after", 1)
 }
 
-// Clients that upgrade and leave harm nobody: go-socket.io gets nothing of it but the end. Its own upgrade froze a server for 35 s.
+// Clients that upgrade and leave harm nobody: go-socket.io gets nothing of it but the end. Its own upgrade
+// froze a server for 35 s.
 func TestUpgradeAndLeave(t *testing.T) {
 	t.Parallel()
 	hub := newHub()
@@ -376,7 +379,8 @@ func TestUpgradeAndLeave(t *testing.T) {
 	})
 }
 
-// Frames that stock go-socket.io dies of, and all else that breaks the grammar: that session ends, and nobody else's.
+// Frames that stock go-socket.io dies of, and all else that breaks the grammar: that session ends, and nobody
+// else's.
 func TestHostileFrames(t *testing.T) {
 	t.Parallel()
 	hub := newHub()

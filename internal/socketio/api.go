@@ -1,5 +1,5 @@
-// Package socketio is the server side of Socket.IO, protocol version 5: packets, namespaces, acks, binary. It knows
-// nothing of rooms and messages; it speaks pid and offset and asks the package above for the rest.
+// Package socketio is the server side of Socket.IO, protocol version 5: packets, namespaces, acks, binary. It
+// knows nothing of rooms and messages; it speaks pid and offset and asks the package above for the rest.
 //
 // The interfaces between a protocol's connection and the hub are here too, since internal/legacy, which
 // serves the versions before, fills them as well: above them there is one kind of client.
@@ -20,13 +20,16 @@ import (
 type Backend interface {
 	// Known tells whether a namespace exists. The name begins with a slash and has no query.
 	Known(namespace string) bool
-	// Authorize decides on a CONNECT to a known namespace. It may block (auth runs in it), until ctx ends, which it does with the session. A
+	// Authorize decides on a CONNECT to a known namespace. It may block (auth runs in it), until ctx ends,
+	// which it does with the session. A
 	// *ConnectError refuses; it is sent to the client.
 	Authorize(ctx context.Context, req *ConnectRequest) (Ticket, *ConnectError)
-	// Enter makes a client of what was authorized. First of all it calls link.Accepted, then anything may be sent by the link. It does not block.
-	// nil: the hub took nobody in after all, and has called link.Disconnect.
+	// Enter makes a client of what was authorized. First of all it calls link.Accepted, then anything may be
+	// sent by the link. It does not block. nil: the hub took nobody in after all, and has called
+	// link.Disconnect.
 	Enter(t Ticket, link Link) Socket
-	// Dropped counts a packet that the protocol lets pass and nobody takes: an unknown ack id, an event to a namespace not joined, a reserved event name.
+	// Dropped counts a packet that the protocol lets pass and nobody takes: an unknown ack id, an event to a
+	// namespace not joined, a reserved event name.
 	Dropped(what string)
 }
 
@@ -61,11 +64,13 @@ type ConnectError struct {
 
 // A Socket is one client of one namespace, as its connection sees it: the hub's end.
 type Socket interface {
-	// Event takes an event in the order of arrival, on the goroutine that reads the session; it may block as back pressure only.
+	// Event takes an event in the order of arrival, on the goroutine that reads the session; it may block as
+	// back pressure only.
 	Event(e Event)
-	// Closed is called once, after the last Event: the client's packet DISCONNECT, Link.Disconnect, or the session's end. It runs on the
-	// session's goroutine or on one of its own, never from within a method of Link. unsent are the tags of the whole
-	// session, those of other namespaces among them; nil where the session goes on.
+	// Closed is called once, after the last Event: the client's packet DISCONNECT, Link.Disconnect, or the
+	// session's end. It runs on the session's goroutine or on one of its own, never from within a method of
+	// Link. unsent are the tags of the whole session, those of other namespaces among them; nil where the
+	// session goes on.
 	Closed(reason engineio.Reason, unsent []uint64)
 }
 
@@ -83,12 +88,14 @@ type Event struct {
 	HasAck bool
 	Size   int // bytes that it holds, for bounds
 
-	// TooDeep: a good packet whose arguments nest deeper than Limits.Depth. It has no Args; the sender is owed an error.
+	// TooDeep: a good packet whose arguments nest deeper than Limits.Depth. It has no Args; the sender is
+	// owed an error.
 	TooDeep bool
 }
 
-// Args are the arguments of an event or an ack: JSON texts in which {"_placeholder":true,"num":N} stands for Attachments[N].
-// The texts are valid JSON, within the limit of depth, and every placeholder is good (its number in range, each used once).
+// Args are the arguments of an event or an ack: JSON texts in which {"_placeholder":true,"num":N} stands for
+// Attachments[N]. The texts are valid JSON, within the limit of depth, and every placeholder is good (its
+// number in range, each used once).
 type Args struct {
 	Values      []json.RawMessage
 	Attachments [][]byte
@@ -96,15 +103,16 @@ type Args struct {
 
 // A Link is one client's way out: what the hub holds of a connection to a namespace.
 type Link interface {
-	// Accepted answers the CONNECT with sid, and with pid where it is not empty. (With protocol 4 that has been answered before: it does nothing.)
+	// Accepted answers the CONNECT with sid, and with pid where it is not empty. (With protocol 4 that has
+	// been answered before: it does nothing.)
 	Accepted(sid, pid string)
 	// Session takes ready packets made for the link's namespace, events as well as acks.
 	Session() *engineio.Session
-	// Call emits an event with an ack; reply is called at most once, on the goroutine that reads the session (so it must not
-	// block), or never when the client does not answer. cancel forgets the call.
+	// Call emits an event with an ack; reply is called at most once, on the goroutine that reads the session
+	// (so it must not block), or never when the client does not answer. cancel forgets the call.
 	Call(event string, args Encoded, reply func(Args)) (cancel func())
-	// Disconnect sends the packet DISCONNECT for this namespace, after what is queued, and ends in Socket.Closed with
-	// ReasonServerDisconnect. closeTransport ends the session as well.
+	// Disconnect sends the packet DISCONNECT for this namespace, after what is queued, and ends in
+	// Socket.Closed with ReasonServerDisconnect. closeTransport ends the session as well.
 	Disconnect(closeTransport bool)
 }
 
@@ -115,8 +123,8 @@ type Limits struct {
 	Payload     int // bytes of one packet, text and attachments together
 }
 
-// Encoded are arguments ready to be put into a packet: JSON texts joined by commas, without brackets, with placeholders
-// numbered from 0, and the attachments. It is immutable and may be shared by packets.
+// Encoded are arguments ready to be put into a packet: JSON texts joined by commas, without brackets, with
+// placeholders numbered from 0, and the attachments. It is immutable and may be shared by packets.
 type Encoded struct {
 	JSON        []byte
 	Attachments [][]byte

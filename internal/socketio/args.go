@@ -10,9 +10,10 @@ import (
 	"sync"
 )
 
-// Decode decodes argument i into v, a pointer, as encoding/json does. An attachment goes into a []byte, or into an any as a []byte; anything else
-// (a string, a json.RawMessage, an UnmarshalJSON) is given the base64 text that encoding/json makes of a []byte, and a
-// []byte takes such a text from a plain string as well. An absent argument leaves v as it is.
+// Decode decodes argument i into v, a pointer, as encoding/json does. An attachment goes into a []byte, or
+// into an any as a []byte; anything else (a string, a json.RawMessage, an UnmarshalJSON) is given the base64
+// text that encoding/json makes of a []byte, and a []byte takes such a text from a plain string as well. An
+// absent argument leaves v as it is.
 func (a Args) Decode(i int, v any) error {
 	if i < 0 || i >= len(a.Values) {
 		return nil
@@ -57,8 +58,8 @@ func (a Args) inline(text []byte, suffix string) []byte {
 	return append(out, text[last:]...)
 }
 
-// A suffix tag tells base64 text that stands for an attachment from a string of the sender's. It is made of line ends, which
-// every base64 decoder passes over, 64 random bits of them.
+// A suffix tag tells base64 text that stands for an attachment from a string of the sender's. It is made of
+// line ends, which every base64 decoder passes over, 64 random bits of them.
 type suffixTag struct {
 	text string
 	json string // text, escaped
@@ -78,7 +79,8 @@ func newTag() suffixTag {
 	return t
 }
 
-// untagging finds what is tagged in a decoded value: []byte is made of it in an any, and in a string the tag taken off.
+// untagging finds what is tagged in a decoded value: []byte is made of it in an any, and in a string the tag
+// taken off.
 type untagging struct {
 	suffixTag
 	path []pathStep

@@ -8,8 +8,8 @@ import (
 	"github.com/parleychat/chat/internal/engineio"
 )
 
-// Accept makes the handler of a session of Engine.IO 4. connectTimeout closes a session in which no namespace was joined by then.
-// Each CONNECT's Authorize runs on a goroutine of its own.
+// Accept makes the handler of a session of Engine.IO 4. connectTimeout closes a session in which no namespace
+// was joined by then. Each CONNECT's Authorize runs on a goroutine of its own.
 func Accept(s *engineio.Session, hs *Handshake, cfg *Config) engineio.Handler {
 	c := &conn{s: s, cfg: cfg, hs: hs}
 	c.mu.Lock()
@@ -24,7 +24,8 @@ const (
 	maxConnecting = 100     // CONNECTs under way in one session
 )
 
-// A conn is one session's namespaces. There may be very many and nearly all have one, so that is part of the struct.
+// A conn is one session's namespaces. There may be very many and nearly all have one, so that is part of the
+// struct.
 //
 // Its lock is the innermost: the hub calls a Link under locks of its own, and a conn calls the hub under none.
 type conn struct {
@@ -147,7 +148,8 @@ func (c *conn) findLocked(namespace []byte) *link {
 	return c.more[string(namespace)]
 }
 
-// joined gives the link of a joined namespace, or nil. A client may answer the CONNECT packet before Enter has returned; that is waited for.
+// joined gives the link of a joined namespace, or nil. A client may answer the CONNECT packet before Enter
+// has returned; that is waited for.
 func (c *conn) joined(namespace []byte) *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()

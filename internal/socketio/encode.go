@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// Encode makes JSON of args by encoding/json, HTML characters as they are. A []byte (or a slice type of bytes without a marshaler
-// of its own) anywhere within becomes an attachment, a copy of it; a nil one is null. A json.RawMessage is put in as it
-// stands. No argument gives no text.
+// Encode makes JSON of args by encoding/json, HTML characters as they are. A []byte (or a slice type of bytes
+// without a marshaler of its own) anywhere within becomes an attachment, a copy of it; a nil one is null. A
+// json.RawMessage is put in as it stands. No argument gives no text.
 func Encode(args ...any) (Encoded, error) {
 	if len(args) == 0 {
 		return Encoded{}, nil
@@ -89,7 +89,8 @@ func (e *encoder) json(a any) error {
 
 // finish puts placeholders where the markers are.
 func (e *encoder) finish() (Encoded, error) {
-	// encoding/json lets pass what a json.RawMessage or a marshaler holds; a browser ends a WebSocket over invalid UTF-8.
+	// encoding/json lets pass what a json.RawMessage or a marshaler holds; a browser ends a WebSocket over
+	// invalid UTF-8.
 	if !utf8.Valid(e.buf) {
 		e.buf = bytes.ToValidUTF8(e.buf, []byte("\ufffd"))
 	}
@@ -110,16 +111,16 @@ func (e *encoder) finish() (Encoded, error) {
 		out.Attachments = append(out.Attachments, bytes.Clone(e.bytes[markerIndex(rest[i:])]))
 		rest = rest[i+markerText:]
 	}
-	// A value that looks like a placeholder, as a client may have sent it, would stand for somebody else's attachment, or end
-	// the receiver's connection.
+	// A value that looks like a placeholder, as a client may have sent it, would stand for somebody else's
+	// attachment, or end the receiver's connection.
 	if len(out.Attachments) > 0 && checkPlaceholders(out.JSON, len(out.Attachments)) != nil {
 		return Encoded{}, errors.New("a value beside binary data looks like a placeholder of Socket.IO")
 	}
 	return out, nil
 }
 
-// A marker takes the place of a byte slice while encoding/json is at work: 18 random bytes that no value can guess, and 6 bytes of index. Both
-// are multiples of three, so that each has a base64 text of its own.
+// A marker takes the place of a byte slice while encoding/json is at work: 18 random bytes that no value can
+// guess, and 6 bytes of index. Both are multiples of three, so that each has a base64 text of its own.
 const (
 	nonceLen   = 18
 	indexLen   = 6

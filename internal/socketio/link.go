@@ -6,7 +6,8 @@ import (
 	"github.com/parleychat/chat/internal/engineio"
 )
 
-// A link is one namespace of a conn, from its CONNECT on. The conn's lock guards its fields; namespace and c are set once.
+// A link is one namespace of a conn, from its CONNECT on. The conn's lock guards its fields; namespace and c
+// are set once.
 type link struct {
 	c         *conn
 	namespace string
@@ -81,7 +82,8 @@ func (l *link) answer(id uint64, args Args) {
 	reply(args)
 }
 
-// event hands e to the hub. Where Disconnect comes meanwhile, Socket.Closed is ours to call: it comes after the last Event.
+// event hands e to the hub. Where Disconnect comes meanwhile, Socket.Closed is ours to call: it comes after
+// the last Event.
 func (l *link) event(e Event) {
 	c := l.c
 	c.mu.Lock()

@@ -2,8 +2,9 @@ package socketio
 
 import "encoding/json"
 
-// List checks a packet's JSON as internal/legacy receives it: text must be an array in which each of n attachments is stood for
-// once. It gives the elements, which are parts of text. tooDeep is an array with a value deeper than the limit; its placeholders are not checked.
+// List checks a packet's JSON as internal/legacy receives it: text must be an array in which each of n
+// attachments is stood for once. It gives the elements, which are parts of text. tooDeep is an array with a
+// value deeper than the limit; its placeholders are not checked.
 func List(text []byte, n int, limits Limits) (elems []json.RawMessage, tooDeep, ok bool) {
 	s, err := scan(text)
 	if err != nil || text[space(text, 0)] != '[' {

@@ -9,8 +9,8 @@ import (
 	"unsafe"
 )
 
-// marking makes copies of values in which markers stand for byte slices. Only the way to a byte slice is copied; a value
-// without any comes back as it is.
+// marking makes copies of values in which markers stand for byte slices. Only the way to a byte slice is
+// copied; a value without any comes back as it is.
 type marking struct {
 	*encoder
 	path []pathStep // pointers, maps and slices that we are in, against cycles
@@ -160,7 +160,8 @@ type field struct {
 	unexported bool // an embedded struct, or a pointer to one: encoding/json goes into it for its exported fields
 }
 
-// of gives the field of v, which is addressable if the field is unexported: only so can reflect's ban on it be lifted.
+// of gives the field of v, which is addressable if the field is unexported: only so can reflect's ban on it
+// be lifted.
 func (f field) of(v reflect.Value) reflect.Value {
 	fv := v.Field(f.index)
 	if f.unexported {
@@ -219,7 +220,8 @@ func isBytes(t reflect.Type) bool {
 	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !marshals(t.Elem())
 }
 
-// mayHoldBytes tells whether encoding/json may come to a byte slice in a value of type t. A type that marshals itself is opaque.
+// mayHoldBytes tells whether encoding/json may come to a byte slice in a value of type t. A type that
+// marshals itself is opaque.
 func mayHoldBytes(t reflect.Type) bool {
 	if may, ok := holdCache.Load(t); ok {
 		return may.(bool)

@@ -25,7 +25,8 @@ var (
 	errAttachments = errors.New("invalid number of attachments")
 )
 
-// A header is a packet in its parts: <type>[<n>-][<namespace>,][<id>]<JSON>. Its slices are parts of the text that it was read from.
+// A header is a packet in its parts: <type>[<n>-][<namespace>,][<id>]<JSON>. Its slices are parts of the text
+// that it was read from.
 type header struct {
 	typ         byte // typeBinaryEvent and typeBinaryAck are read as typeEvent and typeAck
 	attachments int
@@ -161,8 +162,8 @@ func reserved(name string) bool {
 	return false
 }
 
-// EventPacket makes the packet of an event for a namespace. name is any text. offset, where it is not empty, is appended as the last argument. id
-// asks for an ack where it is not nil.
+// EventPacket makes the packet of an event for a namespace. name is any text. offset, where it is not empty,
+// is appended as the last argument. id asks for an ack where it is not nil.
 func EventPacket(namespace, name string, args Encoded, id *uint64, offset string) *engineio.Packet {
 	buf := makePacket(typeEvent, namespace, args, len(name)+len(offset)+8)
 	if id != nil {

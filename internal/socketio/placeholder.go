@@ -9,10 +9,10 @@ import (
 
 var errPlaceholder = errors.New("invalid placeholder")
 
-// placeholders walks valid JSON and calls found for each placeholder, in order. Only {"_placeholder":true,"num":N} is one, in
-// either order of its members, with any white space, N a plain integer. An object that could be taken for a placeholder and is not one (a
-// spelling by escapes, another case, one member more, a number that is none) is an error: receivers
-// read such things in different ways.
+// placeholders walks valid JSON and calls found for each placeholder, in order. Only
+// {"_placeholder":true,"num":N} is one, in either order of its members, with any white space, N a plain
+// integer. An object that could be taken for a placeholder and is not one (a spelling by escapes, another
+// case, one member more, a number that is none) is an error: receivers read such things in different ways.
 func placeholders(text []byte, found func(start, end, num int)) error {
 	for i := 0; i < len(text); {
 		switch text[i] {

@@ -13,8 +13,8 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// raw is a WebSocket that knows nothing of the protocol. What comes is kept: text as it is, binary as b and hexadecimal, and closed at the
-// end. The open packet is left out.
+// raw is a WebSocket that knows nothing of the protocol. What comes is kept: text as it is, binary as b and
+// hexadecimal, and closed at the end. The open packet is left out.
 type raw struct {
 	conn net.Conn
 	out  chan func()

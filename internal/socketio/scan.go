@@ -15,9 +15,9 @@ type scanned struct {
 	elems int // of the outermost array
 }
 
-// scan validates text, one JSON value with white space around it, as encoding/json.Valid does, and without its bound of depth.
-// It neither recurses nor allocates for anything that nests less than 256 deep, since it runs on a session's small stack; beyond that
-// it needs one bit a level, so at most an eighth of the text.
+// scan validates text, one JSON value with white space around it, as encoding/json.Valid does, and without
+// its bound of depth. It neither recurses nor allocates for anything that nests less than 256 deep, since it
+// runs on a session's small stack; beyond that it needs one bit a level, so at most an eighth of the text.
 func scan(text []byte) (scanned, error) {
 	var (
 		out   scanned

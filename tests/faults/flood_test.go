@@ -88,7 +88,8 @@ func TestGiantMessages(t *testing.T) {
 	}
 }
 
-// A message in fragments has no length in its head. One that stays within the limit is waited for until the heartbeat fails.
+// A message in fragments has no length in its head. One that stays within the limit is waited for until the
+// heartbeat fails.
 func TestFragmentsWithoutEnd(t *testing.T) {
 	for _, size := range []int{0, 1, 1000, 64 << 10} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {

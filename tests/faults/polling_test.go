@@ -223,7 +223,8 @@ func TestTwoPosts(t *testing.T) {
 			defer c.close()
 			first := begin(t, s.addr, "POST", pollOf(c).url(), "4", 100)
 			defer func() { _ = first.Close() }()
-			// Whichever POST comes second is refused; it may be the one of many that comes after the first's head was read.
+			// Whichever POST comes second is refused; it may be the one of many that comes after the first's
+			// head was read.
 			wantSoon(t, "a POST is refused", func() bool {
 				status, _, err := pollOf(c).post(encodePayload(p, texts(`42["echo"]`)))
 				return err == nil && status == 400

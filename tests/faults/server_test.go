@@ -175,7 +175,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// Messages both ways while clients change from polling to WebSocket: none is lost, doubled or out of order, and no session ends.
+// Messages both ways while clients change from polling to WebSocket: none is lost, doubled or out of order,
+// and no session ends.
 func TestUpgradesUnderMessages(t *testing.T) {
 	pollers(t, func(t *testing.T, p protocol) {
 		s := newSite(t)
@@ -261,7 +262,8 @@ func upgradeUnderMessages(t *testing.T, s *site, p protocol) {
 	s.far.in.clear()
 }
 
-// A member that does not read holds nobody up: the rest of the room gets everything, and it is cut off when its outbox is full.
+// A member that does not read holds nobody up: the rest of the room gets everything, and it is cut off when
+// its outbox is full.
 func TestPausedReader(t *testing.T) {
 	sockets(t, func(t *testing.T, p protocol) {
 		s := newSite(t)

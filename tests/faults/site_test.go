@@ -1,5 +1,6 @@
-// Package faults_test holds what is known to break servers of this kind, against a Hub over real sockets. Whatever one client sends, the
-// process lives, other clients notice nothing, and memory, goroutines and sessions come back to where they were.
+// Package faults_test holds what is known to break servers of this kind, against a Hub over real sockets.
+// Whatever one client sends, the process lives, other clients notice nothing, and memory, goroutines and
+// sessions come back to where they were.
 package faults_test
 
 import (
@@ -139,8 +140,9 @@ func (s *site) usage() usage {
 
 const mega = 1 << 20
 
-// survives runs f and wants that what it has used comes back, that it has allocated no more than alloc bytes, the clients' side of this
-// process included (not with the race detector, which has pools forget), and that the bystanders notice nothing.
+// survives runs f and wants that what it has used comes back, that it has allocated no more than alloc bytes,
+// the clients' side of this process included (not with the race detector, which has pools forget), and that
+// the bystanders notice nothing.
 func (s *site) survives(t *testing.T, alloc uint64, f func(t *testing.T)) {
 	t.Helper()
 	before := s.usage()

@@ -13,7 +13,8 @@ import (
 	echomiddleware "github.com/labstack/echo/v4/middleware"
 )
 
-// A host mounts a Hub behind a logger, gzip and a recoverer, as applications do, and has a handler at /boom that panics.
+// A host mounts a Hub behind a logger, gzip and a recoverer, as applications do, and has a handler at /boom
+// that panics.
 type host struct {
 	name  string
 	at    string // where the Hub is

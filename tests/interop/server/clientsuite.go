@@ -116,8 +116,8 @@ func askTest(ctx context.Context, c *chat.Client) {
 	}
 }
 
-// wants makes a handler that emits an event when its first argument is as it should be and the events that come before it have been
-// seen. It remembers itself.
+// wants makes a handler that emits an event when its first argument is as it should be and the events that
+// come before it have been seen. It remembers itself.
 func wants(on string, good func(v any) bool, answer string, before ...string) chat.Option {
 	return chat.OnRaw(on, func(_ context.Context, c *chat.Client, e *chat.Event) ([]any, error) {
 		for _, b := range before {

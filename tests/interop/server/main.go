@@ -93,7 +93,8 @@ func run(f flags) error {
 	return serve(f.addr, mux, hub)
 }
 
-// serve runs until it is told to end, and then shuts down in the order that a host should: clients first, then the listener.
+// serve runs until it is told to end, and then shuts down in the order that a host should: clients first,
+// then the listener.
 func serve(addr string, handler http.Handler, hub *chat.Hub) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
