@@ -1,0 +1,301 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/internal/pgtest"
+	"github.com/parleychat/chat/store/postgres"
+)
+
+func message(i int) chat.Entry {
+	return chat.Entry{
+		Kind: chat.KindMessage, Namespace: "/", Room: "lobby", ID: fmt.Sprintf("0190a0de-0000-7000-8000-%012d", i),
+		UserID: "ann", MessageID: fmt.Sprint("k", i), Text: fmt.Sprint("text ", i),
+	}
+}
+
+func save(t *testing.T, s chat.Store, entries ...chat.Entry) []chat.Appended {
+	t.Helper()
+	saved, err := s.Append(t.Context(), entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return saved
+}
+
+func exec(t *testing.T, conn *pgx.Conn, query string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), query, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nodes start at once on an empty database, and write to the same rooms in opposite orders.
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	var all sync.WaitGroup
+	for node := range 4 {
+		all.Go(func() {
+			s, err := postgres.Open(t.Context(), dsn)
+			if err != nil {
+				t.Errorf("Open: %v", err)
+				return
+			}
+			defer s.Close()
+			for i := range 30 {
+				batch := make([]chat.Entry, 5)
+				for j := range batch {
+					batch[j] = message(10*i + j)
+					if j > 2 {
+						batch[j] = message(1000*(node+1) + 10*i + j) // nobody else's
+					}
+					room := j
+					if node%2 == 1 {
+						room = 4 - j
+					}
+					batch[j].Room = fmt.Sprintf("room%d-%d", i/10, room)
+				}
+				if _, err := s.Append(t.Context(), batch); err != nil {
+					t.Errorf("Append: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	var rooms, holes, total int
+	row := connect(t, dsn).QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE n <> last_seq OR high <> last_seq), sum(n) FROM parley_chat.rooms
+		JOIN (SELECT room_id, count(*) AS n, max(seq) AS high FROM parley_chat.entries GROUP BY 1) e ON e.room_id = rooms.id`)
+	if err := row.Scan(&rooms, &holes, &total); err != nil || rooms != 15 || holes != 0 {
+		t.Errorf("%d rooms, %d with holes, %v", rooms, holes, err)
+	}
+	// In even nodes entry j is of room j, in odd ones of room 4-j: of the shared three, the one of room 2 is the same message.
+	if want := 30 * (4*2 + 1 + 2*2); total != want {
+		t.Errorf("%d entries, want %d", total, want)
+	}
+}
+
+func TestHostsPool(t *testing.T) {
+	t.Parallel()
+	pool, err := pgxpool.New(t.Context(), database(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(t.Context(), "CREATE TABLE rooms (ours text); CREATE TABLE entries (ours text)"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := postgres.New(t.Context(), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	save(t, s, message(1))
+	s.Close()
+	if err := pool.Ping(t.Context()); err != nil {
+		t.Errorf("the host's pool was closed: %v", err)
+	}
+}
+
+// What a pool behind a pooler of connections uses.
+func TestExecModes(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	for i, mode := range []string{"cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		s := open(t, dsn+"&default_query_exec_mode="+mode)
+		e := message(2 * i)
+		e.Meta = []byte(`{"a":"\\x00"}`)
+		saved := save(t, s, e, message(2*i+1), e)
+		if saved[1].Entry.Seq != uint64(2*i+2) || !saved[2].Repeated {
+			t.Errorf("%s: %+v", mode, saved)
+		}
+		if again := save(t, s, e)[0]; !again.Repeated || string(again.Entry.Meta) != string(e.Meta) {
+			t.Errorf("%s: %+v", mode, again)
+		}
+	}
+}
+
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	open(t, dsn)
+	conn := connect(t, dsn)
+	exec(t, conn, "INSERT INTO parley_chat.schema_version VALUES (1000, 1)")
+	save(t, open(t, dsn), message(1)) // a later version that this one can live with
+	exec(t, conn, "INSERT INTO parley_chat.schema_version VALUES (1001, 1001)")
+	if s, err := postgres.Open(t.Context(), dsn); err == nil {
+		t.Error("tables that need a later program were opened")
+		s.Close()
+	}
+}
+
+func TestEncoding(t *testing.T) {
+	t.Parallel()
+	if s, err := postgres.Open(t.Context(), database(t, "ENCODING 'LATIN1' TEMPLATE template0")); err == nil || !strings.Contains(err.Error(), "UTF8") {
+		t.Errorf("a database in LATIN1: %v", err)
+		if err == nil {
+			s.Close()
+		}
+	}
+}
+
+// A role that may only read and write rows works with tables that another has made.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	open(t, dsn)
+	conn := connect(t, dsn)
+	exec(t, conn, `CREATE ROLE writer LOGIN; GRANT USAGE ON SCHEMA parley_chat TO writer;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA parley_chat TO writer`)
+	save(t, open(t, strings.Replace(dsn, "//postgres@", "//writer@", 1)), message(1))
+}
+
+func TestKeysExpire(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	s, conn := open(t, dsn), connect(t, dsn)
+	save(t, s, message(1), message(2), message(3))
+	trim := func(keep int) {
+		t.Helper()
+		if _, err := s.Trim(t.Context(), chat.TrimQuery{Namespace: "/", Room: "lobby", Keep: keep}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trim(1)
+	var keys int
+	var days float64
+	row := conn.QueryRow(t.Context(), "SELECT count(*), extract(epoch FROM min(expires) - now())/86400 FROM parley_chat.message_keys WHERE expires IS NOT NULL")
+	if err := row.Scan(&keys, &days); err != nil || keys != 2 || days < 29.9 || days > 30.1 {
+		t.Errorf("%d keys expire, in %f days, %v", keys, days, err)
+	}
+	exec(t, conn, "UPDATE parley_chat.message_keys SET expires = now() WHERE expires IS NOT NULL")
+	if a := save(t, s, message(1), message(1)); a[0].Repeated || a[0].Entry.Seq != 4 || !a[1].Repeated { // before anybody has removed it
+		t.Errorf("a key is known after its end: %+v", a)
+	}
+	trim(10)
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM parley_chat.message_keys").Scan(&keys); err != nil || keys != 2 {
+		t.Errorf("%d keys are kept, want those of 3 and 4; %v", keys, err)
+	}
+	if a := save(t, s, message(1))[0]; !a.Repeated || a.Entry.Seq != 4 || a.Entry.Deleted {
+		t.Errorf("a new entry's key is not known: %+v", a)
+	}
+}
+
+// A batch whose transaction breaks off leaves nothing, and the store goes on.
+func TestAllOrNothing(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	s, conn := open(t, dsn), connect(t, dsn)
+	save(t, s, message(1))
+	exec(t, conn, "ALTER TABLE parley_chat.entries ADD CHECK (text <> 'break')")
+	bad := message(3)
+	bad.Text = "break"
+	if _, err := s.Append(t.Context(), []chat.Entry{message(2), bad, message(4)}); err == nil {
+		t.Fatal("no error")
+	}
+	for i, a := range save(t, s, message(2), message(3)) {
+		if a.Repeated || a.Entry.Seq != uint64(i+2) {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// Who waits for a room that another holds ends with its ctx, without holding up other rooms.
+func TestWaiting(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	s, conn := open(t, dsn), connect(t, dsn)
+	save(t, s, message(1))
+	exec(t, conn, "BEGIN; UPDATE parley_chat.rooms SET last_seq = last_seq")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Append(ctx, []chat.Entry{message(2)}); err == nil {
+		t.Error("no error")
+	}
+	elsewhere := message(3)
+	elsewhere.Room = "kitchen"
+	save(t, s, elsewhere)
+	exec(t, conn, "ROLLBACK")
+	if a := save(t, s, message(2))[0]; a.Repeated || a.Entry.Seq != 2 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// Nothing that was saved goes with a crash of the server, and the store goes on with the pool it has.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.Start("fsync=on")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s, err := postgres.Open(t.Context(), server.DSN("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n := 0
+	for _, end := range []func() error{server.Stop, server.Kill} {
+		var all sync.WaitGroup
+		for i := range 4 { // so that the pool has several connections to lose
+			all.Go(func() { _, _ = s.Append(t.Context(), []chat.Entry{message(n + i)}) })
+		}
+		all.Wait()
+		n += 4
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Append(t.Context(), []chat.Entry{message(n)}); err == nil {
+			t.Error("Append without a server is no error")
+		}
+		if err := server.Serve(); err != nil {
+			t.Fatal(err)
+		}
+		if a := save(t, s, message(n))[0]; a.Entry.Seq != uint64(n+1) || a.Repeated {
+			t.Errorf("%+v", a)
+		}
+		n++
+	}
+}
+
+// The pages of a long log must not cost more than those of a short one: the server has to say that it goes by the primary key, also
+// while it has no statistics.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	s, conn := open(t, dsn), connect(t, dsn)
+	save(t, s, message(1))
+	exec(t, conn, `INSERT INTO parley_chat.entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
+		SELECT 1, g, 'message', 'id', 'bob', '', 'text', now(), '', '' FROM generate_series(2, 100000) g`)
+	for _, statistics := range []string{"without", "with"} {
+		if statistics == "with" {
+			exec(t, conn, "ANALYZE")
+		}
+		for name, q := range postgres.Queries {
+			rows, err := conn.Query(t.Context(), "EXPLAIN "+q.SQL, append([]any{pgx.QueryExecModeExec}, q.Args...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := strings.Join(lines, "\n")
+			if !strings.Contains(plan, "using entries_pkey on entries") || strings.Contains(plan, "Seq Scan on entries") || strings.Contains(plan, "Sort") {
+				t.Errorf("%s, %s statistics:\n%s", name, statistics, plan)
+			}
+		}
+	}
+}

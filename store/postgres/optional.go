@@ -1,0 +1,208 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parleychat/chat"
+)
+
+// Entries that one transaction removes, erases or reads: others get in between two.
+const (
+	trimStep  = 1000
+	eraseStep = 500
+)
+
+const (
+	roomsOf   = "SELECT id FROM parley_chat.rooms WHERE namespace = $1 AND (room = $2 OR $2 = '') ORDER BY id"
+	lockRoom  = "SELECT first_seq, last_seq FROM parley_chat.rooms WHERE id = $1 FOR NO KEY UPDATE"
+	lockByID  = "SELECT id FROM parley_chat.rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE"
+	young     = "SELECT seq FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3 AND ts >= $4 ORDER BY seq LIMIT 1"
+	remove    = "DELETE FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3"
+	setFirst  = "UPDATE parley_chat.rooms SET first_seq = $2 WHERE id = $1"
+	setGone   = "UPDATE parley_chat.message_keys k SET kind = e.kind, id = e.id, ts = e.ts, expires = clock_timestamp() + make_interval(secs => $1) FROM "
+	sameKey   = " AND k.room_id = e.room_id AND k.user_id = e.user_id AND k.message_id = e.message_id AND k.seq = e.seq"
+	trimKeys  = setGone + "parley_chat.entries e WHERE e.room_id = $2 AND e.seq >= $3 AND e.seq < $4 AND e.message_id <> ''" + sameKey
+	erased    = "unnest($2::bigint[], $3::bigint[]) AS q (room_id, seq)"
+	isErased  = "e.room_id = q.room_id AND e.seq = q.seq AND e.user_id = $1"
+	eraseKeys = `UPDATE parley_chat.message_keys k SET kind = e.kind, id = e.id, ts = e.ts, expires = clock_timestamp() + make_interval(secs => $4)
+		FROM parley_chat.entries e, ` + erased + " WHERE " + isErased + " AND e.message_id <> ''" + sameKey
+	erase = `UPDATE parley_chat.entries e SET user_id = '', sid = '', text = '', message_id = '', reply_to = '', meta = NULL, deleted = true
+		FROM ` + erased + " WHERE " + isErased
+	purge = `DELETE FROM parley_chat.message_keys WHERE (room_id, user_id, message_id) IN
+		(SELECT room_id, user_id, message_id FROM parley_chat.message_keys WHERE expires <= clock_timestamp() LIMIT $1 FOR UPDATE SKIP LOCKED)`
+	roomByID = "SELECT namespace, room FROM parley_chat.rooms WHERE id = $1"
+)
+
+// Trim is chat.Trimmer's. It also forgets the keys whose time has come, of all rooms.
+func (s *Store) Trim(ctx context.Context, q chat.TrimQuery) (removed int, err error) {
+	rows, err := s.pool.Query(ctx, roomsOf, clean(q.Namespace), clean(q.Room))
+	if err != nil {
+		return 0, err
+	}
+	rooms, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range rooms {
+		for more := true; more; {
+			var n int64
+			err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+				n, more, err = trim(ctx, tx, id, q)
+				return err
+			})
+			if err != nil {
+				return removed, err
+			}
+			removed += int(n)
+		}
+	}
+	return removed, s.purge(ctx)
+}
+
+// trim is one step of a room; more says that there may be another.
+func trim(ctx context.Context, tx pgx.Tx, id int64, q chat.TrimQuery) (n int64, more bool, err error) {
+	var first, last int64
+	if err := tx.QueryRow(ctx, lockRoom, id).Scan(&first, &last); err != nil {
+		return 0, false, err
+	}
+	step := min(first+trimStep, last+1)
+	end := first // of what goes, exclusive
+	if !q.Before.IsZero() {
+		err := tx.QueryRow(ctx, young, planned, id, first, step, msUp(q.Before)).Scan(&end)
+		if errors.Is(err, pgx.ErrNoRows) {
+			end = step
+		} else if err != nil {
+			return 0, false, err
+		}
+	}
+	if q.Keep > 0 {
+		end = max(end, last+1-int64(q.Keep))
+	}
+	if end = min(end, step); end <= first {
+		return 0, false, nil
+	}
+	if _, err := tx.Exec(ctx, trimKeys, planned, chat.KeysKept.Seconds(), id, first, end); err != nil {
+		return 0, false, err
+	}
+	tag, err := tx.Exec(ctx, remove, planned, id, first, end)
+	if err != nil {
+		return 0, false, err
+	}
+	_, err = tx.Exec(ctx, setFirst, id, end)
+	return tag.RowsAffected(), end == step && end <= last, err
+}
+
+// msUp is the first whole millisecond that is not before t, so that ts < msUp(t) means the same as the time being before t.
+func msUp(t time.Time) time.Time { return t.Add(time.Millisecond - 1).Truncate(time.Millisecond) }
+
+// purge forgets the keys whose time has come.
+func (s *Store) purge(ctx context.Context) error {
+	for {
+		tag, err := s.pool.Exec(ctx, purge, trimStep)
+		if err != nil || tag.RowsAffected() < trimStep {
+			return err
+		}
+	}
+}
+
+// EraseUser is chat.Eraser's. There is no index by user: it reads the whole table, beside other readers and writers. PostgreSQL itself keeps what was
+// erased until vacuum, and in its write-ahead log and backups.
+func (s *Store) EraseUser(ctx context.Context, userID string) (n int, err error) {
+	userID = clean(userID)
+	err = s.written(ctx, userID, func(found []writtenEntry) error {
+		var done int64
+		err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+			done, err = eraseStepOf(ctx, tx, userID, found)
+			return err
+		})
+		if err == nil {
+			n += int(done)
+		}
+		return err
+	})
+	if err != nil {
+		return n, err
+	}
+	return n, s.purge(ctx)
+}
+
+func eraseStepOf(ctx context.Context, tx pgx.Tx, userID string, found []writtenEntry) (int64, error) {
+	rooms, seqs := make([]int64, len(found)), make([]int64, len(found))
+	for i := range found {
+		rooms[i], seqs[i] = found[i].room, int64(found[i].entry.Seq)
+	}
+	if _, err := tx.Exec(ctx, lockByID, rooms); err != nil { // as who writes and trims does, in the same order
+		return 0, err
+	}
+	if _, err := tx.Exec(ctx, eraseKeys, planned, userID, rooms, seqs, chat.KeysKept.Seconds()); err != nil {
+		return 0, err
+	}
+	tag, err := tx.Exec(ctx, erase, planned, userID, rooms, seqs)
+	return tag.RowsAffected(), err
+}
+
+// ExportUser is chat.Exporter's. Like EraseUser it reads the whole table.
+func (s *Store) ExportUser(ctx context.Context, userID string, yield func(chat.Entry) error) error {
+	var room int64
+	var name roomName
+	return s.written(ctx, clean(userID), func(found []writtenEntry) error {
+		for i := range found {
+			if f := &found[i]; f.room != room {
+				if err := s.pool.QueryRow(ctx, roomByID, f.room).Scan(&name.namespace, &name.room); err != nil {
+					return err
+				}
+				room = f.room
+			}
+			found[i].entry.Namespace, found[i].entry.Room = name.namespace, name.room
+			if err := yield(found[i].entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type writtenEntry struct {
+	room  int64
+	entry chat.Entry // without its names
+}
+
+// written calls f with what a user wrote, some at a time and with no connection held.
+func (s *Store) written(ctx context.Context, userID string, f func([]writtenEntry) error) error {
+	if userID == "" {
+		return ctx.Err()
+	}
+	for last := (writtenEntry{}); ; {
+		found, err := s.writtenAfter(ctx, last, userID)
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		last = found[len(found)-1]
+		if err := f(found); err != nil {
+			return err
+		}
+		if len(found) < eraseStep {
+			return nil
+		}
+	}
+}
+
+func (s *Store) writtenAfter(ctx context.Context, last writtenEntry, userID string) (found []writtenEntry, err error) {
+	rows, err := s.pool.Query(ctx, written, planned, last.room, int64(last.entry.Seq), userID, eraseStep)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var f writtenEntry
+		if err := scanEntry(rows, &f.entry, &f.room, &f.entry.Seq); err != nil {
+			return nil, err
+		}
+		found = append(found, f)
+	}
+	return found, rows.Err()
+}

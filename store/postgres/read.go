@@ -1,0 +1,85 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parleychat/chat"
+)
+
+// columns of an entry after its place, as scanEntry reads them.
+const columns = "kind, id, user_id, sid, text, ts, message_id, reply_to, meta, deleted"
+
+const (
+	pageFrom = "SELECT seq, " + columns + ` FROM parley_chat.entries
+		WHERE room_id = (SELECT id FROM parley_chat.rooms WHERE namespace = $1 AND room = $2) AND seq > $3 AND seq < $4 ORDER BY seq `
+	pageUp   = pageFrom + "LIMIT $5"
+	pageDown = pageFrom + "DESC LIMIT $5"
+	bounds   = "SELECT first_seq, last_seq FROM parley_chat.rooms WHERE namespace = $1 AND room = $2 AND last_seq > 0"
+	written  = "SELECT room_id, seq, " + columns + ` FROM parley_chat.entries
+		WHERE (room_id, seq) > ($1, $2) AND user_id = $3 ORDER BY room_id, seq LIMIT $4`
+)
+
+// planned has the server plan a query each time, with its parameters and the tables as they are now. A plan that is kept
+// could be one of the time when the table was small: a scan.
+const planned = pgx.QueryExecModeCacheDescribe
+
+// Page is chat.Store's.
+func (s *Store) Page(ctx context.Context, q chat.PageQuery) (entries []chat.Entry, more bool, err error) {
+	after, before, query := int64(0), int64(math.MaxInt64), pageDown
+	if q.After != nil {
+		after, query = seqParam(*q.After), pageUp
+	}
+	if q.Before != nil {
+		before = seqParam(*q.Before)
+	}
+	limit := max(q.Limit, 0)
+	rows, err := s.pool.Query(ctx, query, planned, clean(q.Namespace), clean(q.Room), after, before, int64(limit)+1)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e := chat.Entry{Namespace: q.Namespace, Room: q.Room}
+		if err := scanEntry(rows, &e, &e.Seq); err != nil {
+			return nil, false, err
+		}
+		entries = append(entries, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, false, err
+	}
+	if more = len(entries) > limit; more {
+		entries = entries[:limit]
+	}
+	if q.After == nil {
+		slices.Reverse(entries)
+	}
+	return entries, more, nil
+}
+
+// seqParam: SQL knows no unsigned numbers, and no log gets that far.
+func seqParam(seq uint64) int64 { return int64(min(seq, math.MaxInt64)) }
+
+// Bounds is chat.Store's.
+func (s *Store) Bounds(ctx context.Context, namespace, room string) (first, last uint64, err error) {
+	err = s.pool.QueryRow(ctx, bounds, clean(namespace), clean(room)).Scan(&first, &last)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, 0, nil
+	}
+	return first, last, err
+}
+
+// scanEntry reads what stands before an entry's columns, and those.
+func scanEntry(rows pgx.Rows, e *chat.Entry, before ...any) error {
+	var ts time.Time
+	var meta []byte
+	err := rows.Scan(append(before, &e.Kind, &e.ID, &e.UserID, &e.SID, &e.Text, &ts, &e.MessageID, &e.ReplyTo, &meta, &e.Deleted)...)
+	e.Timestamp, e.Meta = ts.UTC(), meta
+	return err
+}

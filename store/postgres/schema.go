@@ -1,0 +1,108 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A migration takes the tables one version further. It only goes forward, and in steps that the version before can live with, since nodes of both run
+// side by side: first what is new is added, and what no program needs any more goes in a later version than the one that stopped using it.
+type migration struct {
+	oldest int // the lowest version that a program must know to work with the tables after it
+	sql    string
+}
+
+// migrations[i] makes version i+1.
+var migrations = []migration{{1, `
+CREATE TABLE parley_chat.rooms (
+	id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	namespace text COLLATE "C" NOT NULL,
+	room      text COLLATE "C" NOT NULL,
+	last_seq  bigint NOT NULL DEFAULT 0, -- the last that was given
+	first_seq bigint NOT NULL DEFAULT 1, -- the first that is kept
+	UNIQUE (namespace, room)
+) WITH (fillfactor = 50); -- each batch updates a row, in place where its page has room
+
+-- The log. Texts are as they stand now.
+CREATE TABLE parley_chat.entries (
+	room_id    bigint NOT NULL,
+	seq        bigint NOT NULL,
+	kind       text NOT NULL,
+	id         text COLLATE "C" NOT NULL,
+	user_id    text COLLATE "C" NOT NULL,
+	sid        text NOT NULL,
+	text       text NOT NULL,
+	ts         timestamptz NOT NULL,
+	message_id text COLLATE "C" NOT NULL,
+	reply_to   text NOT NULL,
+	meta       bytea, -- JSON byte for byte, which neither json (no NUL) nor jsonb (its own order) would keep
+	deleted    boolean NOT NULL DEFAULT false,
+	PRIMARY KEY (room_id, seq)
+);
+
+-- What has been saved. A key outlives its entry; from then on it has an end, and what a repeat is told of the entry.
+CREATE TABLE parley_chat.message_keys (
+	room_id    bigint NOT NULL,
+	user_id    text COLLATE "C" NOT NULL,
+	message_id text COLLATE "C" NOT NULL,
+	seq        bigint NOT NULL,
+	kind       text,
+	id         text,
+	ts         timestamptz,
+	expires    timestamptz,
+	PRIMARY KEY (room_id, user_id, message_id)
+);
+CREATE INDEX message_keys_expires ON parley_chat.message_keys (expires) WHERE expires IS NOT NULL;
+`}}
+
+// migrationLock is a number that others will not take for an advisory lock: "parley" in bytes.
+const migrationLock = 0x7061726c6579
+
+// migrate lets one node at a time look and work; the others find it done.
+func (s *Store) migrate(ctx context.Context) error {
+	return s.transact(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
+			return err
+		}
+		var encoding string
+		var there bool
+		const look = "SELECT current_setting('server_encoding'), to_regclass('parley_chat.schema_version') IS NOT NULL"
+		if err := tx.QueryRow(ctx, look).Scan(&encoding, &there); err != nil {
+			return err
+		}
+		if encoding != "UTF8" {
+			return fmt.Errorf("the database's encoding is %s; texts need UTF8", encoding)
+		}
+		if !there { // IF NOT EXISTS alone would need rights that a role need not have when all is there
+			const first = `CREATE SCHEMA IF NOT EXISTS parley_chat;
+				CREATE TABLE parley_chat.schema_version (version int PRIMARY KEY, oldest int NOT NULL, applied timestamptz NOT NULL DEFAULT now())`
+			if _, err := tx.Exec(ctx, first); err != nil {
+				return err
+			}
+		}
+		return forward(ctx, tx)
+	})
+}
+
+func forward(ctx context.Context, tx pgx.Tx) error {
+	var version, oldest int
+	const current = "SELECT coalesce(max(version), 0), coalesce(max(oldest), 0) FROM parley_chat.schema_version"
+	if err := tx.QueryRow(ctx, current).Scan(&version, &oldest); err != nil {
+		return err
+	}
+	if oldest > len(migrations) {
+		return fmt.Errorf("the tables are of version %d and need a program that knows version %d; this one knows %d", version, oldest, len(migrations))
+	}
+	for v := version + 1; v <= len(migrations); v++ {
+		m := migrations[v-1]
+		if _, err := tx.Exec(ctx, m.sql); err != nil {
+			return fmt.Errorf("version %d of the tables: %w", v, err)
+		}
+		if _, err := tx.Exec(ctx, "INSERT INTO parley_chat.schema_version (version, oldest) VALUES ($1, $2)", v, m.oldest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
