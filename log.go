@@ -3,6 +3,8 @@ package chat
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -133,7 +135,7 @@ func (sp *space) appendBatch(batch []*appending) {
 		}
 	}
 	if len(entries) > 0 {
-		saved, err := sp.hub.set.store.Append(ctx, entries)
+		saved, err := sp.append(ctx, entries)
 		if err == nil && len(saved) != len(entries) {
 			err = errors.New("chat: the store answered with a different number of entries")
 		}
@@ -147,7 +149,7 @@ func (sp *space) appendBatch(batch []*appending) {
 	}
 	for _, a := range batch {
 		if a.sync != nil {
-			_, last, err := sp.hub.set.store.Bounds(ctx, sp.name, a.entry.Room)
+			last, err := sp.last(ctx, a.entry.Room)
 			if err != nil {
 				sp.failAppend(a, err)
 				continue
@@ -157,6 +159,24 @@ func (sp *space) appendBatch(batch []*appending) {
 			}
 			a.done <- appendResult{}
 		}
+	}
+}
+
+// append and last are the store's; a panic of a host's store is an error like any other.
+func (sp *space) append(ctx context.Context, entries []Entry) (saved []Appended, err error) {
+	defer recovered(&err)
+	return sp.hub.set.store.Append(ctx, entries)
+}
+
+func (sp *space) last(ctx context.Context, room string) (last uint64, err error) {
+	defer recovered(&err)
+	_, last, err = sp.hub.set.store.Bounds(ctx, sp.name, room)
+	return last, err
+}
+
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("chat: panic in the store: %v\n%s", p, debug.Stack())
 	}
 }
 

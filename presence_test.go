@@ -152,3 +152,36 @@ func TestPresenceOfLargeRooms(t *testing.T) {
 		wantPresence(t, ann, "user_left", "cid")
 	})
 }
+
+// In a large room the news wait a moment; nothing is lost by it, and what comes after them stays after them.
+func TestPresenceInACrowd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, chat.WithRooms("r"))
+		const many = 100
+		clients := make([]*chattest.Client, many)
+		for i := range clients {
+			clients[i] = chattest.Dial(t, hub)
+			if i == 80 {
+				if err := hub.Room("r").Emit("mark", 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+		for i, c := range clients {
+			for j := i; j < many; j++ {
+				var p presence
+				if c.Expect("user_joined").Decode(0, &p); p.UserID != "anon:"+clients[j].ID() {
+					t.Fatalf("client %d: %s is not the %dth", i, p.UserID, j)
+				}
+				if j == 80 {
+					if m := c.Next(); m.Event != "mark" {
+						t.Fatalf("client %d: %s before the mark", i, m.Event)
+					}
+				}
+			}
+			c.None("user_joined")
+		}
+	})
+}
