@@ -57,15 +57,31 @@ func (v *plainValues) Value(key any) any {
 	return nil
 }
 
+// What plain knows of the standard library's types. A field that is not there any more is -1.
 var (
-	background = reflect.TypeOf(context.Background())
-	valueType  = reflect.TypeOf(context.WithValue(context.Background(), http.ServerContextKey, nil))
-	cancelType = func() reflect.Type {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		return reflect.TypeOf(ctx)
-	}()
+	background   = reflect.TypeOf(context.Background())
+	valueType    = reflect.TypeOf(context.WithValue(context.Background(), http.ServerContextKey, nil))
+	valueParent  = fieldOf(valueType, "Context")
+	valueKey     = fieldOf(valueType, "key")
+	cancelType   = reflect.TypeOf(cancelled())
+	cancelParent = fieldOf(cancelType, "Context")
+	serverKey    = reflect.ValueOf(http.ServerContextKey).Pointer()
+	localKey     = reflect.ValueOf(http.LocalAddrContextKey).Pointer()
 )
+
+func cancelled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+func fieldOf(pointer reflect.Type, name string) int {
+	f, ok := pointer.Elem().FieldByName(name)
+	if !ok || len(f.Index) != 1 {
+		return -1
+	}
+	return f.Index[0]
+}
 
 // plain tells whether ctx is made of cancellations and of net/http's own two values only. It looks into the
 // standard library's types; whatever it does not recognize, in this version of Go or a later one, is not
@@ -73,22 +89,21 @@ var (
 func plain(ctx context.Context) bool {
 	for range 8 { // net/http makes five
 		v := reflect.ValueOf(ctx)
+		parent := -1
 		switch v.Type() {
 		case background:
 			return true
 		case valueType:
-			if key, ok := keyOf(v.Elem()); !ok || key != serverKey && key != localKey {
-				return false
+			if netHTTPs(v.Elem()) {
+				parent = valueParent
 			}
 		case cancelType:
-		default:
+			parent = cancelParent
+		}
+		if parent < 0 || !v.Elem().Field(parent).CanInterface() {
 			return false
 		}
-		parent := v.Elem().FieldByName("Context")
-		if !parent.IsValid() || !parent.CanInterface() {
-			return false
-		}
-		next, ok := parent.Interface().(context.Context)
+		next, ok := v.Elem().Field(parent).Interface().(context.Context)
 		if !ok {
 			return false
 		}
@@ -97,16 +112,15 @@ func plain(ctx context.Context) bool {
 	return false
 }
 
-var (
-	serverKey = reflect.ValueOf(http.ServerContextKey).Pointer()
-	localKey  = reflect.ValueOf(http.LocalAddrContextKey).Pointer()
-)
-
-// keyOf is the address that the key of a context's value points to.
-func keyOf(value reflect.Value) (uintptr, bool) {
-	key := value.FieldByName("key")
-	if !key.IsValid() || key.Kind() != reflect.Interface || key.Elem().Kind() != reflect.Pointer {
-		return 0, false
+// netHTTPs tells whether a context's value is one of net/http's own.
+func netHTTPs(value reflect.Value) bool {
+	if valueKey < 0 {
+		return false
 	}
-	return key.Elem().Pointer(), true
+	key := value.Field(valueKey)
+	if key.Kind() != reflect.Interface || key.Elem().Kind() != reflect.Pointer {
+		return false
+	}
+	p := key.Elem().Pointer()
+	return p == serverKey || p == localKey
 }
