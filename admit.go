@@ -285,15 +285,15 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 // begin makes a new session of c.
 func (c *Client) begin() {
 	c.started = c.space.counter
+	var secret pid
+	c.id, secret = newSession()
 	if c.space.recovery.window > 0 && c.protocol >= 5 {
-		c.pid = newPID()
+		c.pid = secret
 	}
 	if c.user.ID == "" {
-		c.user.ID = anonymousPrefix + newID()
+		c.user.ID = anonymousPrefix + c.id
 		c.id = c.user.ID[len(anonymousPrefix):] // one text for both
-		return
 	}
-	c.id = newID()
 }
 
 // restoreLocked gives c the session that its ticket found, and returns what it has missed.

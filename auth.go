@@ -102,6 +102,13 @@ func newPID() (p pid) {
 	return p
 }
 
+// newSession is an id and the secret to come back to it, for one question to the system.
+func newSession() (id string, secret pid) {
+	var b [30]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return pid(b[:15]).String(), pid(b[15:])
+}
+
 func (p pid) String() string { return base64.RawURLEncoding.EncodeToString(p[:]) }
 
 // text is the pid as the client has it. The sid behind it, which is no secret, finds the client without a
