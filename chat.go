@@ -83,7 +83,7 @@ func New(opts ...Option) (*Hub, error) {
 		MaxPayload: set.limits.Payload, Outbox: set.limits.Outbox,
 		Legacy: set.legacy, LegacyUpgrades: set.legacyUpgrades,
 		Compression: set.compression, GzipFrom: 1024,
-		Logger: set.logger, Accept: h.accept,
+		Accept: h.accept,
 	})
 	h.handler = h.newCORS().Handler(h.engine)
 	return &Hub{core: h, space: h.spaces["/"]}, nil

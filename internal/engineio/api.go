@@ -4,7 +4,6 @@
 package engineio
 
 import (
-	"log/slog"
 	"net/http"
 	"time"
 )
@@ -21,7 +20,6 @@ type Config struct {
 	LegacyUpgrades bool          // offer websocket in the handshake of EIO=3 polling sessions
 	Compression    bool          // permessage-deflate (RFC 7692), no context takeover
 	GzipFrom       int           // polling responses of at least so many bytes are compressed when the client takes gzip; 0: never
-	Logger         *slog.Logger
 
 	// Accept is asked for each handshake, before anything is answered, on the request's goroutine. The
 	// session can be sent to from then on; what is sent follows the open packet. An error refuses: a *Refusal

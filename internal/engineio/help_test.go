@@ -30,7 +30,6 @@ func testConfig() Config {
 	return Config{
 		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, UpgradeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
 		MaxPayload: 1_000_000, Outbox: 1 << 20, Legacy: true, LegacyUpgrades: true, GzipFrom: 1024,
-		Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

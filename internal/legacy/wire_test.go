@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -34,7 +33,7 @@ func newWire(t *testing.T, hub *fakeHub) *wire {
 	w := &wire{T: t, hub: hub, srv: newServer(t, hub)}
 	w.engine = engineio.NewServer(engineio.Config{
 		PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, UpgradeTimeout: patience, WriteTimeout: patience,
-		MaxPayload: 1 << 20, Outbox: 1 << 20, Legacy: true, LegacyUpgrades: true, Logger: slog.New(slog.DiscardHandler),
+		MaxPayload: 1 << 20, Outbox: 1 << 20, Legacy: true, LegacyUpgrades: true,
 		Accept: func(s *engineio.Session, r *http.Request) (engineio.Handler, error) {
 			return w.srv.Accept(s, &socketio.Handshake{Request: r, Transport: s.Transport()})
 		},

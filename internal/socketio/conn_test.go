@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -167,7 +166,7 @@ func inBubble(t *testing.T, b *backend, f func(*world)) {
 		}
 		w.srv = engineio.NewServer(engineio.Config{
 			PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, UpgradeTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-			MaxPayload: 1_000_000, Outbox: 1 << 20, Logger: slog.New(slog.DiscardHandler),
+			MaxPayload: 1_000_000, Outbox: 1 << 20,
 			Accept: func(s *engineio.Session, r *http.Request) (engineio.Handler, error) {
 				return socketio.Accept(s, &socketio.Handshake{Request: r, Transport: "websocket"}, cfg), nil
 			},

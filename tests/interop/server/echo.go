@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -20,7 +19,6 @@ func newEcho(f flags) *engineio.Server {
 		Outbox:         1 << 20,
 		Legacy:         f.legacy,
 		LegacyUpgrades: f.legacyUpgrades,
-		Logger:         slog.Default(),
 		Accept: func(s *engineio.Session, _ *http.Request) (engineio.Handler, error) {
 			return &echo{session: s}, nil
 		},
