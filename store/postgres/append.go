@@ -16,8 +16,10 @@ import (
 
 const (
 	begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-	// A node that vanishes between its two round trips must not hold its rooms' locks until TCP gives up.
-	idle = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+	// A node that vanishes between its two round trips must not hold its rooms' locks until TCP gives up. A plan is made once for a connection and not for each
+	// batch, which costs more than the work does, and goes by the indexes, since it may be of the time when the tables were small.
+	settings = `SELECT set_config('idle_in_transaction_session_timeout', '10s', true), set_config('plan_cache_mode', 'force_generic_plan', true),
+		set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)`
 	// Rows are locked in the order of their ids, so that two batches of the same rooms cannot wait for each other.
 	lockRooms = `SELECT id, namespace, room, last_seq FROM parley_chat.rooms
 		WHERE (namespace, room) IN (SELECT * FROM unnest($1::text[], $2::text[])) ORDER BY id FOR NO KEY UPDATE`
@@ -35,12 +37,15 @@ const (
 		LEFT JOIN LATERAL (SELECT * FROM parley_chat.entries e WHERE e.room_id = k.room_id AND e.seq = k.seq OFFSET 0) e ON true`
 	dropKeys = `DELETE FROM parley_chat.message_keys k USING unnest($1::bigint[], $2::text[], $3::text[]) AS q (room_id, user_id, message_id)
 		WHERE k.room_id = q.room_id AND k.user_id = q.user_id AND k.message_id = q.message_id`
-	addKeys = `INSERT INTO parley_chat.message_keys (room_id, user_id, message_id, seq)
-		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[])`
-	addEntries = `INSERT INTO parley_chat.entries (ts, room_id, seq, kind, id, user_id, sid, text, message_id, reply_to, meta, deleted)
-		SELECT $1::timestamptz, * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-			$11::bytea[], $12::bool[])`
-	setLast = `UPDATE parley_chat.rooms r SET last_seq = q.last_seq FROM unnest($1::bigint[], $2::bigint[]) AS q (id, last_seq) WHERE r.id = q.id`
+	save = `WITH e AS (
+			INSERT INTO parley_chat.entries (ts, room_id, seq, kind, id, user_id, sid, text, message_id, reply_to, meta, deleted)
+			SELECT $1::timestamptz, * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+				$10::text[], $11::bytea[], $12::bool[])
+			RETURNING room_id, seq, user_id, message_id),
+		k AS (
+			INSERT INTO parley_chat.message_keys (room_id, user_id, message_id, seq)
+			SELECT room_id, user_id, message_id, seq FROM e WHERE message_id <> '')
+		UPDATE parley_chat.rooms r SET last_seq = q.last_seq FROM unnest($13::bigint[], $14::bigint[]) AS q (id, last_seq) WHERE r.id = q.id`
 )
 
 // Append is chat.Store's. It takes two round trips: the first locks the rooms' rows and looks for the keys, the second
@@ -181,7 +186,7 @@ type work struct {
 func (w *work) look(ctx context.Context, conn *pgxpool.Conn) error {
 	q := &pgx.Batch{}
 	q.Queue(begin)
-	q.Queue(idle)
+	q.Queue(settings)
 	q.Queue(lockRooms, w.namespaces, w.names).Query(func(rows pgx.Rows) error {
 		var name roomName
 		var r roomState
@@ -262,17 +267,13 @@ func (w *work) write(ctx context.Context, conn *pgxpool.Conn) error {
 	if len(w.dropRooms) > 0 {
 		q.Queue(dropKeys, w.dropRooms, w.dropUsers, w.dropMessage)
 	}
-	if ids, users, messages, seqs := w.newKeys(); len(ids) > 0 {
-		q.Queue(addKeys, ids, users, messages, seqs)
-	}
-	q.Queue(addEntries, w.columns()...)
 	var ids, lasts []int64
 	for _, r := range w.rooms {
 		if r.changed {
 			ids, lasts = append(ids, r.id), append(lasts, r.last)
 		}
 	}
-	q.Queue(setLast, ids, lasts)
+	q.Queue(save, append(w.columns(), ids, lasts)...)
 	committed := ""
 	q.Queue("COMMIT").Query(func(rows pgx.Rows) error {
 		rows.Close()
@@ -288,19 +289,7 @@ func (w *work) write(ctx context.Context, conn *pgxpool.Conn) error {
 	return nil
 }
 
-func (w *work) newKeys() (rooms []int64, users, messages []string, seqs []int64) {
-	for _, i := range w.seqs {
-		e := &w.saved[i].Entry
-		if e.MessageID == "" {
-			continue
-		}
-		rooms = append(rooms, w.rooms[roomName{e.Namespace, e.Room}].id)
-		users, messages, seqs = append(users, e.UserID), append(messages, e.MessageID), append(seqs, int64(e.Seq))
-	}
-	return rooms, users, messages, seqs
-}
-
-// columns are addEntries' parameters.
+// columns are the entries of save's parameters.
 func (w *work) columns() []any {
 	n := len(w.seqs)
 	rooms, seqs, metas, deleted := make([]int64, n), make([]int64, n), make([][]byte, n), make([]bool, n)

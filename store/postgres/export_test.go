@@ -5,7 +5,7 @@ var Queries = map[string]struct {
 	SQL  string
 	Args []any
 }{
-	"up":        {pageUp, []any{"/", "lobby", int64(1000), seqParam(1 << 63), int64(51)}},
-	"down":      {pageDown, []any{"/", "lobby", int64(0), int64(2000), int64(51)}},
-	"newest":    {pageDown, []any{"/", "lobby", int64(0), seqParam(1 << 63), int64(51)}},
+	"up":     {pageUp, []any{"/", "lobby", int64(1000), maxSeq, int64(51)}},
+	"down":   {pageDown, []any{"/", "lobby", int64(0), int64(2000), int64(51)}},
+	"newest": {pageDown, []any{"/", "lobby", int64(0), maxSeq, int64(51)}},
 }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"time"
 
@@ -15,23 +14,27 @@ import (
 // columns of an entry after its place, as scanEntry reads them.
 const columns = "kind, id, user_id, sid, text, ts, message_id, reply_to, meta, deleted"
 
+// A page's place is known, since a log is dense: it reads no more rows than it returns, also where the planner's statistics know nothing of the
+// room and it would rather sort all that comes after.
 const (
-	pageFrom = "SELECT seq, " + columns + ` FROM parley_chat.entries
-		WHERE room_id = (SELECT id FROM parley_chat.rooms WHERE namespace = $1 AND room = $2) AND seq > $3 AND seq < $4 ORDER BY seq `
-	pageUp   = pageFrom + "LIMIT $5"
-	pageDown = pageFrom + "DESC LIMIT $5"
+	pageFrom = `WITH r AS MATERIALIZED (SELECT id, greatest(first_seq, $3::bigint + 1) AS low, least(last_seq, $4::bigint - 1) AS high
+			FROM parley_chat.rooms WHERE namespace = $1 AND room = $2)
+		SELECT seq, ` + columns + ` FROM parley_chat.entries
+		WHERE room_id = (SELECT id FROM r) AND seq >= (SELECT low FROM r) AND seq <= (SELECT high FROM r) `
+	pageUp   = pageFrom + "AND seq < (SELECT low FROM r) + $5::bigint ORDER BY seq"
+	pageDown = pageFrom + "AND seq > (SELECT high FROM r) - $5::bigint ORDER BY seq DESC"
 	bounds   = "SELECT first_seq, last_seq FROM parley_chat.rooms WHERE namespace = $1 AND room = $2 AND last_seq > 0"
 	written  = "SELECT room_id, seq, " + columns + ` FROM parley_chat.entries
 		WHERE (room_id, seq) > ($1, $2) AND user_id = $3 ORDER BY room_id, seq LIMIT $4`
 )
 
-// planned has the server plan a query each time, with its parameters and the tables as they are now. A plan that is kept
-// could be one of the time when the table was small: a scan.
+// planned has the server plan a query each time, for the tables as they are now. A plan that is kept could be one of the
+// time when the table was small: a scan.
 const planned = pgx.QueryExecModeCacheDescribe
 
 // Page is chat.Store's.
 func (s *Store) Page(ctx context.Context, q chat.PageQuery) (entries []chat.Entry, more bool, err error) {
-	after, before, query := int64(0), int64(math.MaxInt64), pageDown
+	after, before, query := int64(0), maxSeq, pageDown
 	if q.After != nil {
 		after, query = seqParam(*q.After), pageUp
 	}
@@ -63,8 +66,10 @@ func (s *Store) Page(ctx context.Context, q chat.PageQuery) (entries []chat.Entr
 	return entries, more, nil
 }
 
-// seqParam: SQL knows no unsigned numbers, and no log gets that far.
-func seqParam(seq uint64) int64 { return int64(min(seq, math.MaxInt64)) }
+// maxSeq is more than any log gets to, and leaves room to count from.
+const maxSeq = int64(1) << 62
+
+func seqParam(seq uint64) int64 { return int64(min(seq, uint64(maxSeq))) }
 
 // Bounds is chat.Store's.
 func (s *Store) Bounds(ctx context.Context, namespace, room string) (first, last uint64, err error) {

@@ -1,0 +1,105 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/internal/pgtest"
+)
+
+var sizes = []int{1, 16, 64}
+
+// durable runs a benchmark against a server that waits for the disk.
+func durable(b *testing.B, run func(b *testing.B, dsn string)) {
+	server, err := pgtest.Start("fsync=on")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	run(b, server.DSN("postgres"))
+}
+
+// perEntry reports the time of one entry beside that of a batch.
+func perEntry(b *testing.B, size int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/entry")
+}
+
+func BenchmarkAppend(b *testing.B) {
+	durable(b, func(b *testing.B, dsn string) {
+		n := 0
+		for _, size := range sizes {
+			b.Run(fmt.Sprint(size), func(b *testing.B) {
+				s := open(b, dsn)
+				batch := make([]chat.Entry, size)
+				for b.Loop() {
+					for i := range batch {
+						n++
+						batch[i] = message(n)
+					}
+					if _, err := s.Append(b.Context(), batch); err != nil {
+						b.Fatal(err)
+					}
+				}
+				perEntry(b, size)
+			})
+		}
+	})
+}
+
+// BenchmarkBare is what the same rows cost without a store: no keys, no rooms, nothing looked up; one statement for each row, all sent at once.
+func BenchmarkBare(b *testing.B) {
+	durable(b, func(b *testing.B, dsn string) {
+		open(b, dsn)
+		conn := connect(b, dsn)
+		n := 0
+		for _, size := range sizes {
+			b.Run(fmt.Sprint(size), func(b *testing.B) {
+				for b.Loop() {
+					q := &pgx.Batch{}
+					q.Queue("BEGIN")
+					for range size {
+						n++
+						e := message(n)
+						q.Queue(`INSERT INTO parley_chat.entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to, meta)
+							VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+							n, e.Kind, e.ID, e.UserID, e.SID, e.Text, time.Now(), e.MessageID, e.ReplyTo, []byte(e.Meta))
+					}
+					q.Queue("COMMIT")
+					if err := conn.SendBatch(b.Context(), q).Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				perEntry(b, size)
+			})
+		}
+	})
+}
+
+// BenchmarkPage reads 50 entries in the middle of a room that has a million.
+func BenchmarkPage(b *testing.B) {
+	dsn := database(b, "")
+	s := open(b, dsn)
+	if _, err := s.Append(b.Context(), []chat.Entry{message(1)}); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := connect(b, dsn).Exec(b.Context(), `UPDATE parley_chat.rooms SET last_seq = 1000000; INSERT INTO parley_chat.entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
+		SELECT 1, g, 'message', 'id', 'ann', 'sid', 'a text of a usual length, as people write them', now(), '', '' FROM generate_series(2, 1000000) g`); err != nil {
+		b.Fatal(err)
+	}
+	n := uint64(0)
+	for b.Loop() {
+		n = (n + 314159) % 999900
+		entries, _, err := s.Page(b.Context(), chat.PageQuery{Namespace: "/", Room: "lobby", After: &n, Limit: 50})
+		if err != nil || len(entries) != 50 {
+			b.Fatal(len(entries), err)
+		}
+	}
+}

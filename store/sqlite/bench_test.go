@@ -1,0 +1,101 @@
+package sqlite_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/store/sqlite"
+)
+
+var sizes = []int{1, 16, 64}
+
+// perEntry reports the time of one entry beside that of a batch.
+func perEntry(b *testing.B, size int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/entry")
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, sync := range []string{"full", "normal"} {
+		for _, size := range sizes {
+			b.Run(fmt.Sprintf("%s/%d", sync, size), func(b *testing.B) {
+				var opts []sqlite.Option
+				if sync == "normal" {
+					opts = append(opts, sqlite.WithNormalSync())
+				}
+				s := open(b, filepath.Join(b.TempDir(), "chat.db"), opts...)
+				batch, n := make([]chat.Entry, size), 0
+				for b.Loop() {
+					for i := range batch {
+						n++
+						batch[i] = message(n)
+					}
+					if _, err := s.Append(b.Context(), batch); err != nil {
+						b.Fatal(err)
+					}
+				}
+				perEntry(b, size)
+			})
+		}
+	}
+}
+
+// BenchmarkBare is what the same rows cost without a store: no keys, no rooms, nothing looked up.
+func BenchmarkBare(b *testing.B) {
+	for _, sync := range []string{"FULL", "NORMAL"} {
+		for _, size := range sizes {
+			b.Run(fmt.Sprintf("%s/%d", sync, size), func(b *testing.B) {
+				path := filepath.Join(b.TempDir(), "chat.db")
+				open(b, path)
+				db := raw(b, path+"?_pragma=synchronous("+sync+")")
+				db.SetMaxOpenConns(1)
+				stmt, err := db.PrepareContext(b.Context(), `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to, meta)
+					VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer stmt.Close()
+				n := 0
+				for b.Loop() {
+					tx, err := db.Begin()
+					if err != nil {
+						b.Fatal(err)
+					}
+					for range size {
+						n++
+						e := message(n)
+						if _, err := tx.Stmt(stmt).Exec(n, e.Kind, e.ID, e.UserID, e.SID, e.Text, time.Now().UnixMilli(), e.MessageID, e.ReplyTo, nil); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if err := tx.Commit(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				perEntry(b, size)
+			})
+		}
+	}
+}
+
+// BenchmarkPage reads 50 entries in the middle of a room that has a million.
+func BenchmarkPage(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "chat.db")
+	s := open(b, path)
+	if _, err := s.Append(b.Context(), []chat.Entry{message(1)}); err != nil {
+		b.Fatal(err)
+	}
+	exec(b, raw(b, path), `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
+		WITH RECURSIVE g (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM g WHERE n < 1000000)
+		SELECT 1, n, 'message', 'id', 'ann', 'sid', 'a text of a usual length, as people write them', 0, '', '' FROM g`)
+	n := uint64(0)
+	for b.Loop() {
+		n = (n + 314159) % 999900
+		entries, _, err := s.Page(b.Context(), chat.PageQuery{Namespace: "/", Room: "lobby", After: &n, Limit: 50})
+		if err != nil || len(entries) != 50 {
+			b.Fatal(len(entries), err)
+		}
+	}
+}
