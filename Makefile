@@ -7,12 +7,12 @@
 SHELL := /bin/bash
 PART := scripts/part
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES := . tests/routers benchmarks
+MODULES := . store/sqlite store/postgres tests/routers benchmarks
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
 export GOFLAGS := -buildvcs=false
 
-.PHONY: demo page test deps go routers interop browser fuzz-short fuzz lint bench clean
+.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz lint bench clean
 
 demo: page
 	@echo "open http://$(ADDR)"
@@ -25,6 +25,7 @@ test:
 	@start=$$SECONDS; set -e; \
 	$(PART) "dependencies" scripts/deps; \
 	$(PART) "Go, with the race detector" $(MAKE) -s go; \
+	$(PART) "SQLite and PostgreSQL" $(MAKE) -s stores; \
 	$(PART) "routers and benchmarks' modules" $(MAKE) -s routers; \
 	$(PART) "fuzzing, 3 s a target" $(MAKE) -s fuzz-short; \
 	$(PART) "npm clients 1.7.4 to 4.8" $(MAKE) -s interop; \
@@ -36,6 +37,10 @@ deps:
 
 go:
 	go test -race ./...
+
+stores:
+	cd store/sqlite && go test -race ./...
+	cd store/postgres && go test -race ./...
 
 routers:
 	cd tests/routers && go test -race ./...
