@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"strings"
 
 	"github.com/parleychat/chat/internal/socketio"
 )
@@ -53,8 +52,8 @@ func decodeMessage(e *Event) (p messagePayload, err error) {
 	if err != nil {
 		return p, Errorf(InvalidPayload, "invalid payload: %s", decodeProblem(err))
 	}
-	if len(p.MessageID) > keyMost || len(p.ReplyTo) > keyMost || strings.ContainsRune(p.MessageID+p.ReplyTo, 0) {
-		return p, Errorf(InvalidPayload, "message_id and reply_to have at most %d bytes and no U+0000", keyMost)
+	if len(p.MessageID) > keyMost || len(p.ReplyTo) > keyMost {
+		return p, Errorf(InvalidPayload, "message_id and reply_to have at most %d bytes", keyMost)
 	}
 	if bytes.Equal(p.Meta, []byte("null")) {
 		p.Meta = nil

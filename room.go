@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"sort"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -105,8 +104,6 @@ func (h *core) checkText(text string) error {
 	switch limit := h.set.limits.Text; {
 	case text == "":
 		return Errorf(InvalidPayload, "text must not be empty")
-	case strings.ContainsRune(text, 0): // which PostgreSQL, for one, does not take: it would fail others' messages in its batch
-		return Errorf(InvalidPayload, "text must not contain U+0000")
 	case len(text) > limit && utf8.RuneCountInString(text) > limit:
 		return &Error{Code: TooLarge, Message: "text is too long", Data: map[string]any{"limit": limit}}
 	}
