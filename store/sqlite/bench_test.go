@@ -87,7 +87,7 @@ func BenchmarkPage(b *testing.B) {
 	if _, err := s.Append(b.Context(), []chat.Entry{message(1)}); err != nil {
 		b.Fatal(err)
 	}
-	exec(b, raw(b, path), `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
+	run(b, raw(b, path), `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
 		WITH RECURSIVE g (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM g WHERE n < 1000000)
 		SELECT 1, n, 'message', 'id', 'ann', 'sid', 'a text of a usual length, as people write them', 0, '', '' FROM g`)
 	n := uint64(0)

@@ -29,7 +29,7 @@ func raw(t testing.TB, path string) *sql.DB {
 	return db
 }
 
-func exec(t testing.TB, db *sql.DB, query string, args ...any) {
+func run(t testing.TB, db *sql.DB, query string, args ...any) {
 	t.Helper()
 	if _, err := db.ExecContext(t.Context(), query, args...); err != nil {
 		t.Fatal(err)
@@ -115,9 +115,9 @@ func TestVersions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chat.db")
 	open(t, path)
 	db := raw(t, path)
-	exec(t, db, "INSERT INTO schema_version VALUES (1000, 1, 0)")
+	run(t, db, "INSERT INTO schema_version VALUES (1000, 1, 0)")
 	save(t, open(t, path), message(1)) // a later version that this one can live with
-	exec(t, db, "INSERT INTO schema_version VALUES (1001, 1001, 0)")
+	run(t, db, "INSERT INTO schema_version VALUES (1001, 1001, 0)")
 	if s, err := sqlite.Open(t.Context(), path); err == nil {
 		t.Error("tables that need a later program were opened", s.Close())
 	}
@@ -142,7 +142,7 @@ func TestKeysExpire(t *testing.T) {
 	if err := row.Scan(&keys, &left); err != nil || keys != 2 || left < 29.9 || left > 30.1 {
 		t.Errorf("%d keys expire, in %f days, %v", keys, left, err)
 	}
-	exec(t, db, "UPDATE message_keys SET expires = 1 WHERE expires IS NOT NULL")
+	run(t, db, "UPDATE message_keys SET expires = 1 WHERE expires IS NOT NULL")
 	if a := save(t, s, message(1))[0]; a.Repeated || a.Entry.Seq != 4 { // before anybody has removed it
 		t.Errorf("a key is known after its end: %+v", a)
 	}
@@ -161,7 +161,7 @@ func TestAllOrNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chat.db")
 	s := open(t, path)
 	save(t, s, message(1))
-	exec(t, raw(t, path), `CREATE TRIGGER broken BEFORE INSERT ON entries WHEN new.text = 'break' BEGIN SELECT raise(ABORT, 'broken'); END`)
+	run(t, raw(t, path), `CREATE TRIGGER broken BEFORE INSERT ON entries WHEN new.text = 'break' BEGIN SELECT raise(ABORT, 'broken'); END`)
 	bad := message(3)
 	bad.Text = "break"
 	if _, err := s.Append(t.Context(), []chat.Entry{message(2), bad, message(4)}); err == nil {

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -11,7 +12,16 @@ import (
 	"github.com/parleychat/chat/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childFile); path != "" {
+		var opts []sqlite.Option
+		if filepath.Base(path) == "normal" {
+			opts = append(opts, sqlite.WithNormalSync())
+		}
+		writeUntilKilled(path, opts...)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func open(t testing.TB, path string, opts ...sqlite.Option) *sqlite.Store {
 	t.Helper()
