@@ -98,6 +98,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"code":4,"message":"Forbidden"}`)) // the client may be gone
 		return
 	}
+	if r.Header.Get("Upgrade") != "" { // CORS is not about WebSockets: the check above is all that guards them
+		h.core.engine.ServeHTTP(w, r)
+		return
+	}
 	h.core.handler.ServeHTTP(w, r)
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"sync"
@@ -75,17 +74,17 @@ func (srv *Server) Wait(done <-chan struct{}) bool {
 // ServeHTTP serves one handshake, poll, post or upgrade. It looks at the query and the method, not at the path.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The order of the checks is that of the reference implementation.
-	q := r.URL.Query()
-	transport := q.Get("transport")
+	q := query(r.URL.RawQuery)
+	transport := q.get("transport")
 	if transport != "polling" && transport != "websocket" {
 		errTransport.write(w)
 		return
 	}
-	if transport == "polling" && q.Has("j") { // JSONP: what it answers is run as a script of the page
+	if transport == "polling" && q.has("j") { // JSONP: what it answers is run as a script of the page
 		errBadRequest.write(w)
 		return
 	}
-	if sid := q.Get("sid"); sid != "" {
+	if sid := q.get("sid"); sid != "" {
 		srv.serveSession(w, r, sid, transport)
 		return
 	}
@@ -97,13 +96,13 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case srv.versionOf(q) == 0:
 		errVersion.write(w)
 	default:
-		srv.handshake(w, r, srv.versionOf(q), transport == "websocket", q.Get("b64") == "1")
+		srv.handshake(w, r, srv.versionOf(q), transport == "websocket", q.get("b64") == "1")
 	}
 }
 
 // versionOf is the protocol's version that q asks for; 0: none that is served.
-func (srv *Server) versionOf(q url.Values) uint8 {
-	switch q.Get("EIO") {
+func (srv *Server) versionOf(q query) uint8 {
+	switch q.get("EIO") {
 	case "4":
 		return 4
 	case "3":
