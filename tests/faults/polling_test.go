@@ -191,17 +191,6 @@ func begin(t *testing.T, addr, method, url, part string, length int) net.Conn {
 	return conn
 }
 
-func statusOf(t *testing.T, conn net.Conn) int {
-	t.Helper()
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode
-}
-
 func TestTwoGets(t *testing.T) {
 	pollers(t, func(t *testing.T, p protocol) {
 		s := newSite(t)
