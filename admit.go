@@ -100,7 +100,7 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 	if t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5 {
 		sp.findLost(ctx, t)
 	}
-	if err := sp.admitLocked(t, hostOf(req.Handshake.Request.RemoteAddr)); err != nil {
+	if err := sp.admit(t, hostOf(req.Handshake.Request.RemoteAddr)); err != nil {
 		return nil, refuse(err)
 	}
 	return t, nil
@@ -208,8 +208,8 @@ func (sp *space) mayHaveBack(ctx context.Context, c *Client, room string) (ok bo
 	return join(ctx, c, room) == nil
 }
 
-// admitLocked checks the limits of a user and an address, and counts the address.
-func (sp *space) admitLocked(t *ticket, address string) *Error {
+// admit checks the limits of a user and an address, and counts the address.
+func (sp *space) admit(t *ticket, address string) *Error {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	limits := &sp.hub.set.limits

@@ -91,16 +91,8 @@ func deviceUser(auth json.RawMessage) string {
 	return anonymousPrefix + base64.RawURLEncoding.EncodeToString(sum[:15])
 }
 
-// newID is an unguessable id of 20 characters.
-func newID() string { return newPID().String() }
-
 // A pid is the secret by which a client comes back to its session; zero is none.
 type pid [15]byte
-
-func newPID() (p pid) {
-	_, _ = rand.Read(p[:]) // never fails
-	return p
-}
 
 // newSession is an id and the secret to come back to it, for one question to the system.
 func newSession() (id string, secret pid) {

@@ -49,8 +49,9 @@ type room struct {
 }
 
 func newSpace(h *core, set *spaceSettings) *space {
+	epoch, _ := newSession()
 	sp := &space{
-		hub: h, name: set.name, set: set, handlers: make(map[string]Handler), epoch: newID()[:8],
+		hub: h, name: set.name, set: set, handlers: make(map[string]Handler), epoch: epoch[:8],
 		logs: map[string]*roomLog{}, clients: map[string]*Client{}, users: map[string]*Client{}, rooms: map[string]*room{},
 		perAddr: map[string]int{}, arriving: map[string]int{}, typing: map[typist]*time.Timer{},
 	}
