@@ -234,7 +234,7 @@ func WithHeartbeat(interval, timeout time.Duration) Option {
 	return hubOption("WithHeartbeat", func(b *builder) { b.hub.pingInterval, b.hub.pingTimeout = interval, timeout })
 }
 
-// WithRecovery sets connection state recovery: how long (2 min) and in how many bytes (32 MiB a Hub) the
+// WithRecovery sets connection state recovery: how long (2 min) and in how many bytes (32 MiB a Hub, shared out evenly among its namespaces) the
 // events for a client that went away are kept. A window of 0 turns it off; then events carry no offset
 // either.
 func WithRecovery(window time.Duration, bytes int64) Option {

@@ -15,6 +15,7 @@ type recovery struct {
 	window time.Duration
 	space  *space
 	bytes  int64
+	limit  int64  // of bytes: the namespace's share of the Hub's
 	events []kept // by number, ascending
 	floor  uint64 // number of the last event that is not kept any more
 	lost   map[pid]*lostSession
@@ -45,6 +46,7 @@ type lostSession struct {
 
 func (r *recovery) init(window time.Duration, sp *space) {
 	r.window, r.space, r.lost = window, sp, map[pid]*lostSession{}
+	r.limit = sp.hub.set.recoveryBytes / int64(len(sp.hub.set.spaces))
 }
 
 // keepLocked remembers an event.
@@ -78,11 +80,11 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 
 func (r *recovery) growLocked(size int64) {
 	r.bytes += size
-	for r.bytes > r.space.hub.set.recoveryBytes && len(r.events) > 0 {
+	for r.bytes > r.limit && len(r.events) > 0 {
 		r.dropFirstLocked()
 	}
 	for p, s := range r.lost { // events are all gone, and it is still too much
-		if r.bytes <= r.space.hub.set.recoveryBytes {
+		if r.bytes <= r.limit {
 			break
 		}
 		r.removeLocked(p, s)
