@@ -30,7 +30,7 @@ func newPollWire(addr string, p protocol) *pollWire {
 		w.base += "&b64=1" // text framing alone
 	}
 	w.sid.Store("")
-	w.http.Transport = &http.Transport{DisableCompression: true, IdleConnTimeout: time.Second} // a kept connection has three goroutines, which are counted
+	w.http.Transport = &http.Transport{DisableCompression: true}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
