@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unicode/utf16"
 )
 
@@ -30,7 +31,8 @@ func newPollWire(addr string, p protocol) *pollWire {
 		w.base += "&b64=1" // text framing alone
 	}
 	w.sid.Store("")
-	w.http.Transport = &http.Transport{DisableCompression: true}
+	// A connection that this client keeps open would count as the server's goroutines.
+	w.http.Transport = &http.Transport{DisableCompression: true, IdleConnTimeout: time.Second}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
