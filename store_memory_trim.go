@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 )
@@ -88,6 +89,22 @@ func (s *memoryStore) trimLocked(r *memoryRoom, q TrimQuery, now time.Time) (rem
 		removed++
 	}
 	return removed
+}
+
+func (s *memoryStore) Rooms(ctx context.Context, namespace, after string, limit int) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	var names []string
+	for key := range s.rooms {
+		if key.namespace == namespace && key.room > after {
+			names = append(names, key.room)
+		}
+	}
+	s.mu.Unlock()
+	slices.Sort(names)
+	return names[:min(len(names), max(limit, 0))], nil
 }
 
 func (s *memoryStore) EraseUser(ctx context.Context, userID string) (n int, err error) {

@@ -17,6 +17,8 @@ type Trimmer interface {
 	// MessageID of what was removed is answered by a stub of the first record: Kind, Namespace, Room, Seq, ID, UserID, MessageID, Timestamp, and
 	// Deleted true. It works in steps that other calls get in between; removed counts those done before an error, too.
 	Trim(ctx context.Context, q TrimQuery) (removed int, err error)
+	// Rooms are names of rooms of the namespace that were written in: at most limit of them, those after after, in ascending order of their bytes.
+	Rooms(ctx context.Context, namespace, after string, limit int) ([]string, error)
 }
 
 // A TrimQuery asks for the removal of the entries older than Before and of those that are not among the newest Keep. It stops at the
@@ -40,4 +42,12 @@ type Exporter interface {
 	// ExportUser calls yield with each kept entry of the user, room by room and ascending by Seq in each, on the caller's goroutine and with nothing
 	// locked. It ends with the first error of yield, which it returns. An empty userID is nobody's.
 	ExportUser(ctx context.Context, userID string, yield func(Entry) error) error
+}
+
+// A Watcher is a Store whose logs also grow by other ways than the Hub's own Append: by messages of the host's own transactions, or by another program.
+type Watcher interface {
+	// Watch calls grown with each room that may have entries which this Hub has not appended, until ctx ends; with an empty room where any room of the namespace
+	// may, and with two empty names where any room may (as after a lost connection). It is called from New on, on a goroutine of its own, until Shutdown; when
+	// it returns before that it is called again after a pause. grown does not block, and may be called too often.
+	Watch(ctx context.Context, grown func(namespace, room string)) error
 }

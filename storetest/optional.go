@@ -115,6 +115,22 @@ var trimTests = []test{
 		})
 		c.pages(3, 5)
 	}},
+	{"names of rooms", func(c *check) {
+		trimmer := needs[chat.Trimmer](c)
+		other := c.entry("elsewhere", "ann", "", "1")
+		other.Namespace = "/other"
+		c.append(other, c.entry("b", "ann", "", "1"), c.entry("B", "ann", "", "1"), c.entry("a-1", "ann", "", "1"), c.entry("a", "ann", "", "1"))
+		c.trim(chat.TrimQuery{Room: "b", Before: time.Now().Add(time.Hour)}, 1)
+		for _, t := range []struct {
+			after string
+			limit int
+			want  string
+		}{{"", 10, "[B a a-1 b]"}, {"", 2, "[B a]"}, {"a", 2, "[a-1 b]"}, {"aa", 2, "[b]"}, {"b", 5, "[]"}} {
+			if names, err := trimmer.Rooms(c.ctx, space, t.after, t.limit); err != nil || fmt.Sprint(names) != t.want {
+				c.Errorf("%d after %q: %v, %v; want %s", t.limit, t.after, names, err, t.want)
+			}
+		}
+	}},
 	{"a room that nobody wrote in", func(c *check) {
 		needs[chat.Trimmer](c)
 		c.trim(chat.TrimQuery{Room: room, Keep: 1}, 0)

@@ -17,18 +17,19 @@ const (
 )
 
 const (
-	roomsOf   = "SELECT id FROM parley_chat.rooms WHERE namespace = $1 AND (room = $2 OR $2 = '') ORDER BY id"
-	lockRoom  = "SELECT first_seq, last_seq FROM parley_chat.rooms WHERE id = $1 FOR NO KEY UPDATE"
-	lockByID  = "SELECT id FROM parley_chat.rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE"
-	young     = "SELECT seq FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3 AND ts >= $4 ORDER BY seq LIMIT 1"
-	remove    = "DELETE FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3"
-	setFirst  = "UPDATE parley_chat.rooms SET first_seq = $2 WHERE id = $1"
-	setGone   = "UPDATE parley_chat.message_keys k SET kind = e.kind, id = e.id, ts = e.ts, expires = clock_timestamp() + make_interval(secs => $1) FROM "
-	sameKey   = " AND k.room_id = e.room_id AND k.user_id = e.user_id AND k.message_id = e.message_id AND k.seq = e.seq"
-	trimKeys  = setGone + "parley_chat.entries e WHERE e.room_id = $2 AND e.seq >= $3 AND e.seq < $4 AND e.message_id <> ''" + sameKey
-	erased    = "unnest($2::bigint[], $3::bigint[]) AS q (room_id, seq)"
-	isErased  = "e.room_id = q.room_id AND e.seq = q.seq AND e.user_id = $1"
-	eraseKeys = `UPDATE parley_chat.message_keys k SET kind = e.kind, id = e.id, ts = e.ts, expires = clock_timestamp() + make_interval(secs => $4)
+	roomsOf    = "SELECT id FROM parley_chat.rooms WHERE namespace = $1 AND (room = $2 OR $2 = '') ORDER BY id"
+	roomsAfter = "SELECT room FROM parley_chat.rooms WHERE namespace = $1 AND room > $2 ORDER BY room LIMIT $3"
+	lockRoom   = "SELECT first_seq, last_seq FROM parley_chat.rooms WHERE id = $1 FOR NO KEY UPDATE"
+	lockByID   = "SELECT id FROM parley_chat.rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE"
+	young      = "SELECT seq FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3 AND ts >= $4 ORDER BY seq LIMIT 1"
+	remove     = "DELETE FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3"
+	setFirst   = "UPDATE parley_chat.rooms SET first_seq = $2 WHERE id = $1"
+	setGone    = "UPDATE parley_chat.message_keys k SET kind = e.kind, id = e.id, ts = e.ts, expires = clock_timestamp() + make_interval(secs => $1) FROM "
+	sameKey    = " AND k.room_id = e.room_id AND k.user_id = e.user_id AND k.message_id = e.message_id AND k.seq = e.seq"
+	trimKeys   = setGone + "parley_chat.entries e WHERE e.room_id = $2 AND e.seq >= $3 AND e.seq < $4 AND e.message_id <> ''" + sameKey
+	erased     = "unnest($2::bigint[], $3::bigint[]) AS q (room_id, seq)"
+	isErased   = "e.room_id = q.room_id AND e.seq = q.seq AND e.user_id = $1"
+	eraseKeys  = `UPDATE parley_chat.message_keys k SET kind = e.kind, id = e.id, ts = e.ts, expires = clock_timestamp() + make_interval(secs => $4)
 		FROM parley_chat.entries e, ` + erased + " WHERE " + isErased + " AND e.message_id <> ''" + sameKey
 	erase = `UPDATE parley_chat.entries e SET user_id = '', sid = '', text = '', message_id = '', reply_to = '', meta = NULL, deleted = true
 		FROM ` + erased + " WHERE " + isErased
@@ -61,6 +62,15 @@ func (s *Store) Trim(ctx context.Context, q chat.TrimQuery) (removed int, err er
 		}
 	}
 	return removed, s.purge(ctx)
+}
+
+// Rooms is chat.Trimmer's.
+func (s *Store) Rooms(ctx context.Context, namespace, after string, limit int) ([]string, error) {
+	rows, err := s.pool.Query(ctx, roomsAfter, clean(namespace), clean(after), max(limit, 0))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // trim is one step of a room; more says that there may be another.

@@ -53,6 +53,23 @@ func (s *Store) roomsOf(ctx context.Context, namespace, room string) (ids []int6
 	return ids, rows.Err()
 }
 
+// Rooms is chat.Trimmer's.
+func (s *Store) Rooms(ctx context.Context, namespace, after string, limit int) (names []string, err error) {
+	rows, err := s.reads.roomsAfter.QueryContext(ctx, namespace, after, max(limit, 0))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
+}
+
 // trim is one step of a room; more says that there may be another.
 func (w *writer) trim(ctx context.Context, id int64, q chat.TrimQuery) (n int64, more bool, err error) {
 	var first, last int64

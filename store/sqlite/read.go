@@ -17,6 +17,7 @@ const (
 	pageDown    = pageFrom + "DESC LIMIT ?"
 	bounds      = "SELECT first_seq, last_seq FROM rooms WHERE namespace = ? AND room = ? AND last_seq > 0"
 	roomsOf     = "SELECT id FROM rooms WHERE namespace = ?1 AND (room = ?2 OR ?2 = '') ORDER BY id"
+	roomsAfter  = "SELECT room FROM rooms WHERE namespace = ? AND room > ? ORDER BY room LIMIT ?"
 	writtenFrom = " FROM entries WHERE (room_id, seq) > (?, ?) AND user_id = ? ORDER BY room_id, seq LIMIT ?"
 	written     = "SELECT room_id, seq, " + columns + writtenFrom
 	roomByID    = "SELECT namespace, room FROM rooms WHERE id = ?"
@@ -24,7 +25,7 @@ const (
 
 // readStatements are prepared on each reading connection when it first runs them.
 type readStatements struct {
-	pageUp, pageDown, bounds, roomsOf, written, roomByID *sql.Stmt
+	pageUp, pageDown, bounds, roomsOf, roomsAfter, written, roomByID *sql.Stmt
 }
 
 func (r *readStatements) prepare(ctx context.Context, db *sql.DB) error {
@@ -32,7 +33,7 @@ func (r *readStatements) prepare(ctx context.Context, db *sql.DB) error {
 		stmt **sql.Stmt
 		sql  string
 	}{
-		{&r.pageUp, pageUp}, {&r.pageDown, pageDown}, {&r.bounds, bounds}, {&r.roomsOf, roomsOf}, {&r.written, written}, {&r.roomByID, roomByID},
+		{&r.pageUp, pageUp}, {&r.pageDown, pageDown}, {&r.bounds, bounds}, {&r.roomsOf, roomsOf}, {&r.roomsAfter, roomsAfter}, {&r.written, written}, {&r.roomByID, roomByID},
 	} {
 		var err error
 		if *p.stmt, err = db.PrepareContext(ctx, p.sql); err != nil {
