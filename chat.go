@@ -23,7 +23,8 @@ import (
 )
 
 // A Hub takes in Socket.IO clients and lets them chat. Its methods may be called from any goroutine. It
-// starts nothing until clients come, never listens, and closes nothing that it did not open.
+// never listens, closes nothing that it did not open, and starts nothing until clients come, but for
+// WithRetention and for a store that is a Watcher. Shutdown ends it.
 //
 // A *Hub acts in one namespace, "/" for the one that New returns; Of gives the same Hub in another.
 type Hub struct {
@@ -44,6 +45,7 @@ type core struct {
 	life     context.Context // of handlers
 	end      context.CancelFunc
 	handlers tracker
+	journal  journal
 	draining atomic.Bool
 	shutdown sync.Mutex // one Shutdown at a time
 	ended    bool       // guarded by shutdown
@@ -64,6 +66,7 @@ func New(opts ...Option) (*Hub, error) {
 	h := &core{set: set, spaces: make(map[string]*space)}
 	_, h.inMemory = set.store.(*memoryStore)
 	h.life, h.end = context.WithCancel(context.Background())
+	h.journal.init(h)
 	names := make([]string, 0, len(set.spaces))
 	for name, s := range set.spaces {
 		h.spaces[name] = newSpace(h, s)
@@ -86,6 +89,14 @@ func New(opts ...Option) (*Hub, error) {
 		Accept: h.accept,
 	})
 	h.handler = h.newCORS().Handler(h.engine)
+	if w, ok := set.store.(Watcher); ok && h.journal.tasks.enter() {
+		go h.journal.watch(w)
+	}
+	for _, sp := range h.spaces {
+		if sp.set.keep != nil && h.journal.tasks.enter() {
+			go sp.retain()
+		}
+	}
 	return &Hub{core: h, space: h.spaces["/"]}, nil
 }
 

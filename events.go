@@ -146,45 +146,34 @@ func joinRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
 			return nil, err
 		}
 	}
-	if joined, err := c.space.joinKnown(c, e, p.Room); joined || err != nil {
+	if err := c.space.waitKnown(ctx, p.Room); err != nil {
 		return nil, err
 	}
-	// The log's end is not known here: it is read between two of the room's appends, so that no entry is both
-	// before seq and delivered later.
-	_, err = c.space.enqueue(ctx, &appending{entry: Entry{Room: p.Room}, client: c, event: e, sync: func(last uint64) {
-		c.space.mu.Lock()
-		defer c.space.mu.Unlock()
-		if !c.gone {
-			c.space.joinLocked(c, e, p.Room, last)
-		}
-	}})
-	return nil, err
+	return nil, c.space.join(c, e, p.Room)
 }
 
-// joinKnown joins a room whose last seq the Hub knows, having delivered it.
-func (sp *space) joinKnown(c *Client, e *Event, name string) (joined bool, err error) {
+// join subscribes c to a room whose log's end is known. The end is what was delivered: no entry is both before it and delivered later.
+func (sp *space) join(c *Client, e *Event, name string) error {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	if c.gone {
-		return true, nil
+		return nil
 	}
 	if limit := sp.hub.set.limits.RoomsPerClient; limit > 0 && len(c.rooms) >= limit && c.membershipLocked(name) == nil {
-		return false, &Error{Code: RateLimited, Message: "too many rooms", Data: map[string]any{"limit": limit}}
+		return &Error{Code: RateLimited, Message: "too many rooms", Data: map[string]any{"limit": limit}}
 	}
-	r := sp.rooms[name]
-	if r == nil || !r.known {
-		return false, nil
+	l := sp.hub.journal.open(sp, name)
+	if !l.known.Load() { // forgotten since, as only after a stop of the process for minutes
+		return errUnavailable
 	}
-	sp.joinLocked(c, e, name, r.seq)
-	return true, nil
+	sp.joinLocked(c, e, name, l.end)
+	return nil
 }
 
 // joinLocked subscribes c and answers e. The ack comes before the news of the joining, and before any later entry.
 func (sp *space) joinLocked(c *Client, e *Event, name string, seq uint64) {
 	p := sp.subscribeLocked(c, name)
-	r := sp.rooms[name]
-	r.seq, r.known = seq, true
-	if e.NeedsAck {
+	if r := sp.rooms[name]; e.NeedsAck {
 		enc, err := socketio.Encode(joinAnswer{OK: true, Room: name, Seq: seq, Members: sp.membersLocked(name, membersListed), Count: len(r.users)})
 		if err == nil { // it holds nothing that does not encode
 			e.answered = true
@@ -260,6 +249,9 @@ func history(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	sp := c.space
 	ctx, cancel := context.WithTimeout(ctx, sp.hub.set.timeouts.Store)
 	defer cancel()
+	if err := sp.waitKnown(ctx, room); err != nil { // or what is written between the page and the first entry delivered would be missing
+		return nil, err
+	}
 	entries, more, err := sp.hub.set.store.Page(ctx, PageQuery{
 		Namespace: sp.name, Room: room, After: p.After, Before: p.Before, Limit: min(p.Limit, historyMost),
 	})

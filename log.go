@@ -3,8 +3,6 @@ package chat
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -13,18 +11,37 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// roomLog is the queue before the store of one room; it exists while there is something in it. One goroutine
-// at a time takes what is queued to the store in one batch, and delivers it in the order of the log.
+// roomLog is what the Hub knows of a room's log. It exists while the room has somebody in it or something on its way to the store, and
+// for the recovery's window after that, so that who comes back by recovery has missed nothing unseen.
 type roomLog struct {
-	queue []*appending
+	space *space
+	name  string
+
+	// The last Seq delivered, and whether that is known. Written under the namespace's mu; so is end read.
+	end   uint64
+	known atomic.Bool
+
+	// Guarded by the journal's mu.
+	queue   []*appending // wait for a batch
+	waiters []chan error // wait for the end to be known
+	listed  bool         // in the journal's ready or reads
+	busy    bool         // one goroutine at a time saves, reads and delivers, so that deliveries have the order of the log
+	behind  bool         // is to be read: the store may have entries that were not delivered, or the end is not known
+	retry   time.Duration
+	waits   *time.Timer // for the next read, after one that failed or in doubt
+	doubt   time.Time   // until when an append of unknown end may still come to light
+	used    time.Time   // when it was last at work
+
+	// Whoever has made it busy has these: what is saved and held back by a hole, and since when.
+	held  []appended
+	since time.Time
 }
 
-// appending is an entry on its way into a room's log; or, with sync, a look at the log's end between two batches.
+// appending is an entry on its way into a room's log.
 type appending struct {
 	entry   Entry
 	client  *Client // who is to be answered at the entry's place in the order; nil: nobody
 	event   *Event
-	sync    func(last uint64)
 	done    chan appendResult // of size 1
 	settled atomic.Bool       // it was answered, or given up
 }
@@ -34,42 +51,27 @@ type appendResult struct {
 	err   error
 }
 
+// appended is an entry that the store has saved.
+type appended struct {
+	from *appending
+	Appended
+}
+
 var errUnavailable = Errorf(Unavailable, "the store does not answer, try again")
 
-// post saves an entry and delivers it.
+// post saves an entry and delivers it. It waits until that is done, or for ctx, or for the store's deadline.
 func (sp *space) post(ctx context.Context, a *appending) (Entry, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Entry{}, err
 	}
 	a.entry.ID = id.String()
-	return sp.enqueue(ctx, a)
-}
-
-// enqueue waits until a has been through the store, or for ctx, or for the store's deadline.
-func (sp *space) enqueue(ctx context.Context, a *appending) (Entry, error) {
 	a.done = make(chan appendResult, 1)
-	room := a.entry.Room
-	sp.logsMu.Lock()
-	l := sp.logs[room]
-	first := l == nil
-	if first {
-		if !sp.hub.handlers.enter() {
-			sp.logsMu.Unlock()
-			return Entry{}, ErrClosed
-		}
-		l = &roomLog{}
-		sp.logs[room] = l
+	if !sp.hub.handlers.enter() {
+		return Entry{}, ErrClosed
 	}
-	l.queue = append(l.queue, a)
-	sp.logsMu.Unlock()
-	if first {
-		if sp.hub.inMemory {
-			sp.drain(room, l, true) // it cannot block: the caller's goroutine will do
-		} else {
-			go sp.drain(room, l, false)
-		}
-	}
+	defer sp.hub.handlers.leave()
+	sp.hub.journal.add(sp, a)
 	select { // of a memory store's result there is no waiting, nor need for a timer
 	case r := <-a.done:
 		return r.entry, r.err
@@ -81,164 +83,130 @@ func (sp *space) enqueue(ctx context.Context, a *appending) (Entry, error) {
 	case r := <-a.done:
 		return r.entry, r.err
 	case <-deadline.C:
-		return Entry{}, sp.giveUp(a, errUnavailable)
+		return Entry{}, a.giveUp(errUnavailable)
 	case <-ctx.Done():
-		return Entry{}, sp.giveUp(a, errors.Join(errUnavailable, context.Cause(ctx)))
+		return Entry{}, a.giveUp(errors.Join(errUnavailable, context.Cause(ctx)))
 	}
 }
 
-// giveUp stops waiting; whoever comes first, it or the delivery, says what the sender hears.
-func (sp *space) giveUp(a *appending, err error) error {
+// giveUp stops waiting; whoever comes first, it or the delivery, says what the sender hears. What has not gone to the store
+// by then never will.
+func (a *appending) giveUp(err error) error {
 	if a.settled.CompareAndSwap(false, true) {
 		return err
 	}
 	return (<-a.done).err
 }
 
-// drain takes a room's queue through the store until it is empty; once hands what comes after the first batch
-// to a goroutine.
-func (sp *space) drain(room string, l *roomLog, once bool) {
-	for {
-		sp.logsMu.Lock()
-		batch := l.queue
-		l.queue = nil
-		if len(batch) == 0 {
-			delete(sp.logs, room)
-			sp.logsMu.Unlock()
-			sp.hub.handlers.leave()
-			return
-		}
-		sp.logsMu.Unlock()
-		sp.appendBatch(batch)
-		if once {
-			sp.logsMu.Lock()
-			more := len(l.queue) > 0
-			sp.logsMu.Unlock()
-			if more {
-				go sp.drain(room, l, false)
-				return
-			}
-		}
-	}
-}
-
-// appendBatch saves the entries of a batch, delivers them, and then runs its looks at the log's end.
-func (sp *space) appendBatch(batch []*appending) {
-	ctx, cancel := sp.storeContext()
-	defer cancel()
-	entries := make([]Entry, 0, len(batch))
-	from := make([]*appending, 0, len(batch))
-	for _, a := range batch {
-		if a.sync == nil {
-			entries = append(entries, a.entry)
-			from = append(from, a)
-		}
-	}
-	if len(entries) > 0 {
-		saved, err := sp.append(ctx, entries)
-		if err == nil && len(saved) != len(entries) {
-			err = errors.New("chat: the store answered with a different number of entries")
-		}
-		for i, a := range from {
-			if err != nil {
-				sp.failAppend(a, err)
-			} else {
-				sp.deliver(a, saved[i])
-			}
-		}
-	}
-	for _, a := range batch {
-		if a.sync != nil {
-			last, err := sp.last(ctx, a.entry.Room)
-			if err != nil {
-				sp.failAppend(a, err)
-				continue
-			}
-			if a.settled.CompareAndSwap(false, true) {
-				a.sync(last)
-			}
-			a.done <- appendResult{}
-		}
-	}
-}
-
-// append and last are the store's; a panic of a host's store is an error like any other.
-func (sp *space) append(ctx context.Context, entries []Entry) (saved []Appended, err error) {
-	defer recovered(&err)
-	return sp.hub.set.store.Append(ctx, entries)
-}
-
-func (sp *space) last(ctx context.Context, room string) (last uint64, err error) {
-	defer recovered(&err)
-	_, last, err = sp.hub.set.store.Bounds(ctx, sp.name, room)
-	return last, err
-}
-
-func recovered(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("chat: panic in the store: %v\n%s", p, debug.Stack())
-	}
-}
-
-func (sp *space) storeContext() (context.Context, context.CancelFunc) {
-	if sp.hub.inMemory {
-		return context.Background(), func() {}
-	}
-	return context.WithTimeout(sp.hub.life, sp.hub.set.timeouts.Store)
-}
-
-func (sp *space) failAppend(a *appending, err error) {
-	sp.hub.set.logger.Error("chat: store failed", "error", err, "namespace", sp.name, "room", a.entry.Room, "message_id", a.entry.MessageID)
+// fail answers a sender that its entry was not saved, or may not have been.
+func (a *appending) fail(err error) {
 	a.settled.Store(true)
-	a.done <- appendResult{err: errUnavailable}
+	a.done <- appendResult{err: err}
 }
 
-// deliver sends a saved entry to its room, and the sender's ack at the entry's own place in the order.
-func (sp *space) deliver(a *appending, saved Appended) {
-	enc, err := socketio.Encode(&saved.Entry)
-	if err != nil {
-		sp.failAppend(a, err)
-		return
+// deliver sends saved entries to their room, in the order of the log. Where it finds a hole before one it returns what it did not deliver.
+func (l *roomLog) deliver(saved []appended) (held []appended) {
+	for i := range saved {
+		if !l.deliverOne(&saved[i], false) {
+			return saved[i:]
+		}
 	}
-	var ack socketio.Encoded
-	answer := a.event != nil && a.event.NeedsAck
-	if answer {
-		ack.JSON = append(append([]byte(`{"ok":true,"message":`), enc.JSON...), '}')
+	return nil
+}
+
+// deliverOne sends an entry, and the sender's ack at the entry's own place. It is false where there is a hole before the entry; over
+// goes on all the same.
+func (l *roomLog) deliverOne(s *appended, over bool) bool {
+	sp := l.space
+	enc, err := socketio.Encode(&s.Entry)
+	if err != nil {
+		sp.hub.log().Error("chat: entry cannot be encoded", "error", err, "namespace", sp.name, "room", l.name, "seq", s.Entry.Seq)
+		enc = socketio.Encoded{JSON: []byte("null")} // the store has broken its contract
 	}
 	sp.mu.Lock()
-	defer func() {
-		sp.mu.Unlock()
-		a.done <- appendResult{entry: saved.Entry}
-	}()
-	if sp.closed {
-		return
-	}
-	if saved.Repeated {
-		if a.settled.CompareAndSwap(false, true) && answer {
-			sp.ackLocked(a, ack, 0)
+	defer sp.mu.Unlock()
+	// A first record that was delivered long ago. A new entry of a lower seq is another matter: then the store has gone back, as one that is
+	// restored from a backup does, and what it says now counts.
+	known := l.known.Load()
+	old := s.Repeated && (!known || s.Entry.Seq <= l.end)
+	if hole := known && s.Entry.Seq > l.end+1; hole && !old {
+		if !over {
+			return false
 		}
-		return
+		l.tellLocked()
 	}
-	if r := sp.rooms[saved.Entry.Room]; r != nil {
-		r.seq, r.known = saved.Entry.Seq, true
+	if s.from != nil {
+		defer func() { s.from.done <- appendResult{entry: s.Entry} }()
 	}
+	if sp.closed {
+		return true
+	}
+	if old {
+		s.ackLocked(enc, 0)
+		return true
+	}
+	l.end = s.Entry.Seq
+	l.known.Store(true)
 	o := sp.numberLocked("new_message", enc)
-	to := audience{rooms: []string{saved.Entry.Room}}
-	told := a.settled.CompareAndSwap(false, true) && answer && sp.ackLocked(a, ack, sp.counter)
-	if told && !sp.set.echo {
-		to.notClients = []string{a.client.id}
+	o.author = s.Entry.UserID
+	to := &audience{rooms: []string{l.name}}
+	if s.ackLocked(enc, sp.counter) && !sp.set.echo {
+		to.notClients = []string{s.from.client.id}
 	}
-	sp.deliverLocked(&to, o, true)
+	sp.deliverLocked(to, o, true)
+	return true
 }
 
-// ackLocked queues the sender's ack. It is false where the sender is away: then the entry is replayed to it
+// ackLocked queues the sender's ack, where somebody waits for one. It is false where the sender is away: then the entry is replayed to it
 // like anybody's.
-func (sp *space) ackLocked(a *appending, ack socketio.Encoded, tag uint64) bool {
+func (s *appended) ackLocked(enc socketio.Encoded, tag uint64) bool {
+	a := s.from
+	if a == nil || !a.settled.CompareAndSwap(false, true) || a.event == nil || !a.event.NeedsAck {
+		return false
+	}
 	a.event.answered = true
 	if a.client.gone {
 		return false
 	}
-	p := socketio.AckPacket(sp.name, a.event.ackID, ack)
+	p := socketio.AckPacket(a.client.space.name, a.event.ackID, socketio.Encoded{
+		JSON: append(append([]byte(`{"ok":true,"message":`), enc.JSON...), '}'),
+	})
 	p.Tag = tag
 	return a.client.sess.Send(p)
+}
+
+// waitKnown returns when the Hub knows the end of a room's log, after which every entry is delivered live. Who asks for it
+// before reading the store misses nothing in between.
+func (sp *space) waitKnown(ctx context.Context, room string) error {
+	known := sp.hub.journal.whenKnown(sp, room)
+	if known == nil {
+		return nil
+	}
+	deadline := time.NewTimer(sp.hub.set.timeouts.Store)
+	defer deadline.Stop()
+	select {
+	case err := <-known:
+		return err
+	case <-deadline.C:
+		return errUnavailable
+	case <-ctx.Done():
+		return errors.Join(errUnavailable, context.Cause(ctx))
+	}
+}
+
+type holeNotice struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	Event   string `json:"event"`
+	Room    string `json:"room"`
+	After   uint64 `json:"after"`
+}
+
+// tellLocked says that entries are missing after the last one delivered: history has them, or says from where on it is kept.
+func (l *roomLog) tellLocked() {
+	enc, err := socketio.Encode(holeNotice{Unavailable, "entries are missing: ask for the history", "new_message", l.name, l.end})
+	if err != nil || l.space.closed {
+		return
+	}
+	l.space.sendLocked(&audience{rooms: []string{l.name}}, "error", enc, true)
 }

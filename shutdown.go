@@ -38,6 +38,13 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		idle = false
 	}
+	if idle {
+		select {
+		case <-c.journal.close():
+		case <-ctx.Done():
+			idle = false
+		}
+	}
 	if err := c.legacy.Close(ctx); err != nil {
 		return err
 	}

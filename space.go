@@ -18,9 +18,6 @@ type space struct {
 	any      Handler
 	epoch    string // of offsets: they mean nothing to another process
 
-	logsMu sync.Mutex // guards logs and the queues in them; never held during a call to the store; mu is never taken under it
-	logs   map[string]*roomLog
-
 	// mu guards what follows. Whoever emits holds it from the moment an event gets its number until the event
 	// is in every outbox: an offset then says exactly what a client has seen, since events enter each outbox
 	// in the order of their numbers. Nothing under it blocks: Session.Send and the methods of Link only
@@ -44,15 +41,13 @@ type room struct {
 	name    string
 	members []*Client
 	users   map[string]*presence
-	seq     uint64 // of the last entry delivered; meaningful with seqKnown
-	known   bool
 }
 
 func newSpace(h *core, set *spaceSettings) *space {
 	epoch, _ := newSession()
 	sp := &space{
 		hub: h, name: set.name, set: set, handlers: make(map[string]Handler), epoch: epoch[:8],
-		logs: map[string]*roomLog{}, clients: map[string]*Client{}, users: map[string]*Client{}, rooms: map[string]*room{},
+		clients: map[string]*Client{}, users: map[string]*Client{}, rooms: map[string]*room{},
 		perAddr: map[string]int{}, arriving: map[string]int{}, typing: map[typist]*time.Timer{},
 	}
 	sp.recovery.init(h.set.recoveryWindow, sp)
@@ -75,6 +70,7 @@ type outgoing struct {
 	name   string
 	args   socketio.Encoded
 	offset string
+	author string // of the log's entry that it brings; empty: it brings none, or nobody's
 	modern *engineio.Packet
 	plain  *engineio.Packet
 }
@@ -144,6 +140,7 @@ func (sp *space) subscribeLocked(c *Client, name string) *presence {
 	if r == nil {
 		r = &room{name: name, users: map[string]*presence{}}
 		sp.rooms[name] = r
+		sp.hub.journal.open(sp, name)
 	}
 	c.rooms = append(c.rooms, membership{room: r, index: len(r.members), since: sp.counter})
 	r.members = append(r.members, c)
@@ -173,6 +170,13 @@ func (sp *space) unsubscribeLocked(c *Client, name string, dropped bool) {
 		c.push(job{hook: func() { f(c.handlerContext(), c, name) }})
 	}
 	sp.leaveLocked(r, c, dropped)
+}
+
+// watched tells whether anybody could miss an entry of a room: somebody who is in it or may come back to it.
+func (sp *space) watched(room string) bool {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	return sp.rooms[room] != nil || len(sp.recovery.lost) > 0
 }
 
 // dropRoomLocked forgets a room that nobody is in.

@@ -1,0 +1,325 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+const (
+	batchEntries = 512     // of one transaction
+	batchBytes   = 4 << 20 // of their texts, about
+	batchesMost  = 4       // under way
+	batchHangs   = 100 * time.Millisecond
+	logsKept     = 10 * time.Second // at least, once nobody is in the room
+)
+
+// journal is the one way into the store. What comes while a batch is being saved shares the next one, whatever rooms it is for: a commit
+// costs about the same for one entry as for a hundred. A batch that hangs does not hold up the other rooms: another is begun beside it.
+type journal struct {
+	hub   *core
+	life  context.Context // of what it asks the store; ends in Shutdown, when no handler is left
+	end   context.CancelFunc
+	tasks tracker // its goroutines; shut after the Hub's handlers, which wait for them
+
+	mu      sync.Mutex // guards what follows and the queues of all logs; taken under a namespace's mu, never the other way round
+	logs    map[roomKey]*roomLog
+	ready   []*roomLog // have a queue, and nothing in the way
+	batches int        // under way
+	hanging int        // of those
+	reads   []*roomLog // wait for a reader
+	readers int
+	sweep   *time.Timer // runs while there are logs
+}
+
+func (j *journal) init(h *core) {
+	j.hub, j.logs = h, map[roomKey]*roomLog{}
+	j.life, j.end = context.WithCancel(h.life)
+}
+
+// close ends what is under way, when nobody waits for it any more; the channel is closed when all has ended.
+func (j *journal) close() <-chan struct{} {
+	j.end()
+	done := j.tasks.shutDown()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.sweep != nil {
+		j.sweep.Stop()
+	}
+	for _, l := range j.logs {
+		l.stopWaiting()
+	}
+	return done
+}
+
+// logLocked is a room's log. interest tells whether anybody could miss an entry of it: then its end is looked up before anything is saved.
+func (j *journal) logLocked(sp *space, room string, interest bool) *roomLog {
+	key := roomKey{sp.name, room}
+	l := j.logs[key]
+	if l == nil {
+		l = &roomLog{space: sp, name: room, used: time.Now()}
+		if j.hub.inMemory { // nothing of it is on its way: what the store says now is right
+			_, l.end, _ = j.hub.set.store.Bounds(j.life, sp.name, room)
+			l.known.Store(true)
+		}
+		j.logs[key] = l
+		if j.sweep == nil && j.life.Err() == nil {
+			j.sweep = time.AfterFunc(j.keep(), j.sweepOut)
+		}
+	}
+	if interest && !l.known.Load() {
+		l.behind = true
+	}
+	return l
+}
+
+// open is the log of a room that somebody is in.
+func (j *journal) open(sp *space, room string) *roomLog {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l := j.logLocked(sp, room, true)
+	j.scheduleLocked(l)
+	return l
+}
+
+// whenKnown is nil where the end of a room's log is known, or else gets the error of finding out.
+func (j *journal) whenKnown(sp *space, room string) <-chan error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l := j.logLocked(sp, room, true)
+	if l.known.Load() {
+		return nil
+	}
+	known := make(chan error, 1)
+	l.waiters = append(l.waiters, known)
+	j.scheduleLocked(l)
+	return known
+}
+
+// add queues an entry. Where the store cannot block, the entry is saved and delivered when add returns, if no other goroutine is at it.
+func (j *journal) add(sp *space, a *appending) {
+	interest := !j.hub.inMemory && sp.watched(a.entry.Room)
+	j.mu.Lock()
+	l := j.logLocked(sp, a.entry.Room, interest)
+	l.queue = append(l.queue, a)
+	if !j.hub.inMemory || l.busy || l.listed || l.behind {
+		j.scheduleLocked(l)
+		j.mu.Unlock()
+		return
+	}
+	var size batchSize
+	parts := []part{l.takeLocked(&size)}
+	j.mu.Unlock()
+	j.deliver(parts, j.save(context.Background(), parts))
+}
+
+// scheduleLocked puts a log where its next work is done.
+func (j *journal) scheduleLocked(l *roomLog) {
+	urgent := len(l.queue) > 0 || len(l.waiters) > 0
+	switch {
+	case l.busy || l.listed || j.life.Err() != nil:
+	case l.behind && (l.waits == nil || urgent):
+		l.listed = true
+		j.reads = append(j.reads, l)
+		j.startReadersLocked()
+	case !l.behind && len(l.queue) > 0:
+		l.listed = true
+		j.ready = append(j.ready, l)
+		j.startBatchesLocked()
+	}
+}
+
+// part is what a batch takes of one room.
+type part struct {
+	log   *roomLog
+	from  []*appending
+	saved []appended
+}
+
+// startBatchesLocked begins a batch, unless one is under way that may yet end soon.
+func (j *journal) startBatchesLocked() {
+	if len(j.ready) > 0 && j.batches <= j.hanging && j.batches < batchesMost && j.tasks.enter() {
+		j.batches++
+		go j.batch()
+	}
+}
+
+func (j *journal) batch() {
+	defer j.tasks.leave()
+	var hangs, saved bool // guarded by mu
+	timer := time.AfterFunc(batchHangs, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if !saved {
+			hangs = true
+			j.hanging++
+			j.startBatchesLocked()
+		}
+	})
+	j.mu.Lock()
+	parts := j.takeLocked()
+	j.mu.Unlock()
+	ctx, cancel := context.WithTimeout(j.life, j.hub.set.timeouts.Store)
+	err := j.save(ctx, parts)
+	cancel()
+	timer.Stop()
+	j.mu.Lock()
+	j.batches--
+	if saved = true; hangs {
+		j.hanging--
+	}
+	j.startBatchesLocked() // the next is being saved while this one is delivered
+	j.mu.Unlock()
+	j.deliver(parts, err)
+}
+
+// batchSize is what a batch holds.
+type batchSize struct{ entries, bytes int }
+
+func (s *batchSize) full() bool { return s.entries >= batchEntries || s.bytes >= batchBytes }
+
+// takeLocked makes a batch of what is ready.
+func (j *journal) takeLocked() (parts []part) {
+	var size batchSize
+	for len(j.ready) > 0 && !size.full() {
+		l := j.ready[0]
+		j.ready[0] = nil
+		j.ready = j.ready[1:]
+		l.listed = false
+		if l.behind { // since it was listed
+			j.scheduleLocked(l)
+		} else if p := l.takeLocked(&size); len(p.from) > 0 {
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
+func (l *roomLog) takeLocked(size *batchSize) part {
+	p := part{log: l}
+	for len(l.queue) > 0 && !size.full() {
+		a := l.queue[0]
+		l.queue[0] = nil
+		if l.queue = l.queue[1:]; len(l.queue) == 0 {
+			l.queue = nil
+		}
+		if a.settled.Load() { // its sender has given up
+			continue
+		}
+		p.from = append(p.from, a)
+		size.entries++
+		size.bytes += len(a.entry.Text) + len(a.entry.Meta)
+	}
+	l.busy = len(p.from) > 0
+	return p
+}
+
+// save takes a batch to the store.
+func (j *journal) save(ctx context.Context, parts []part) error {
+	var entries []Entry
+	for _, p := range parts {
+		for _, a := range p.from {
+			entries = append(entries, a.entry)
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	saved, err := j.append(ctx, entries)
+	if err == nil && len(saved) != len(entries) {
+		err = errors.New("chat: the store answered with a different number of entries")
+	}
+	if err != nil {
+		j.hub.log().Error("chat: store failed", "error", err, "entries", len(entries))
+		return err
+	}
+	for i := range parts {
+		p := &parts[i]
+		p.saved = make([]appended, len(p.from))
+		for k, a := range p.from {
+			p.saved[k] = appended{from: a, Appended: saved[k]}
+		}
+		saved = saved[len(p.from):]
+	}
+	return nil
+}
+
+// deliver hands out what became of a batch, and lets its logs go on.
+func (j *journal) deliver(parts []part, err error) {
+	for _, p := range parts {
+		if err != nil {
+			for _, a := range p.from {
+				a.fail(errUnavailable)
+			}
+			j.release(p.log, nil, true)
+			continue
+		}
+		j.release(p.log, p.log.deliver(p.saved), false)
+	}
+}
+
+// release ends a log's turn. held is what a hole holds back; doubtful says that something may be saved of which nothing is known.
+func (j *journal) release(l *roomLog, held []appended, doubtful bool) {
+	now := time.Now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l.busy, l.used = false, now
+	if held != nil {
+		l.held, l.since, l.behind = held, now, true
+	}
+	if doubtful {
+		l.behind, l.doubt = true, now.Add(doubtLasts)
+	}
+	j.scheduleLocked(l)
+}
+
+// append, page and bounds are the store's; a panic of a host's store is an error like any other.
+func (j *journal) append(ctx context.Context, entries []Entry) (saved []Appended, err error) {
+	defer recovered(&err)
+	return j.hub.set.store.Append(ctx, entries)
+}
+
+func (j *journal) page(ctx context.Context, q PageQuery) (entries []Entry, more bool, err error) {
+	defer recovered(&err)
+	return j.hub.set.store.Page(ctx, q)
+}
+
+func (j *journal) bounds(ctx context.Context, namespace, room string) (first, last uint64, err error) {
+	defer recovered(&err)
+	return j.hub.set.store.Bounds(ctx, namespace, room)
+}
+
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("chat: panic in the store: %v\n%s", p, debug.Stack())
+	}
+}
+
+// keep is how long a log outlives its room: who comes back by recovery counts on it.
+func (j *journal) keep() time.Duration { return max(j.hub.set.recoveryWindow, logsKept) }
+
+// sweepOut forgets the logs of rooms that nobody is in, nor comes back to.
+func (j *journal) sweepOut() {
+	before := time.Now().Add(-j.keep())
+	for _, sp := range j.hub.spaces {
+		sp.mu.Lock()
+		j.mu.Lock()
+		for key, l := range j.logs {
+			idle := !l.busy && !l.listed && l.queue == nil && l.waiters == nil
+			if l.space == sp && idle && l.used.Before(before) && sp.rooms[l.name] == nil {
+				l.stopWaiting()
+				delete(j.logs, key)
+			}
+		}
+		j.mu.Unlock()
+		sp.mu.Unlock()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.sweep = nil; len(j.logs) > 0 && j.life.Err() == nil {
+		j.sweep = time.AfterFunc(j.keep(), j.sweepOut)
+	}
+}
