@@ -35,6 +35,9 @@ func TestNewRefusesConflicts(t *testing.T) {
 		"WithAuth given twice":    {byUser(), byUser()},
 		"WithLogger: nil":         {chat.WithLogger(nil)},
 		"must not be negative":    {chat.WithGrace(-1)},
+		"that is a Trimmer":       {chat.WithStore(onlyStore{}), chat.WithRetention(0, keepAll)},
+		"WithRetention needs":     {chat.WithRetention(0, nil)},
+		"WithRetention given":     {chat.WithRetention(0, keepAll), chat.WithRetention(0, keepAll)},
 	} {
 		if _, err := chat.New(opts...); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

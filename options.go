@@ -68,6 +68,8 @@ type spaceSettings struct {
 	anonymous    bool
 	echo         bool
 	policy       RoomPolicy
+	keep         func(room string) Retention // nil: no retention
+	keepEvery    time.Duration
 	handlers     map[string]Handler
 	any          Handler
 	use          []func(Handler) Handler
@@ -348,6 +350,12 @@ func (s *settings) validate() (errs []error) {
 	positive("Timeouts.Store", int64(s.timeouts.Store))
 	if s.recoveryWindow < 0 || s.recoveryBytes < 0 || s.grace < 0 {
 		errs = append(errs, errors.New("chat: recovery and grace must not be negative"))
+	}
+	_, trims := s.store.(Trimmer)
+	for _, sp := range s.spaces {
+		if sp.keep != nil && !trims {
+			errs = append(errs, errors.New("chat: WithRetention needs a store that is a Trimmer"))
+		}
 	}
 	return errs
 }
