@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/parleychat/chat"
 )
@@ -66,31 +65,28 @@ func (s *Store) Append(ctx context.Context, entries []chat.Entry) (saved []chat.
 }
 
 func (s *Store) appendOnce(ctx context.Context, b *batch) ([]chat.Appended, error) {
-	conn, err := s.pool.Acquire(ctx)
+	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Release()
+	defer pooled.Release()
+	conn := pooled.Conn()
 	defer rollback(ctx, conn)
-	w := &work{batch: b, rooms: make(map[roomName]*roomState, len(b.rooms))}
-	if err := w.look(ctx, conn); err != nil {
-		if brokenOff(err) || ctx.Err() == nil && conn.Conn().IsClosed() { // by the server, as when it is restarted; nothing has been written
+	w := newWork(b)
+	if err := w.look(ctx, conn, beginning()); err != nil {
+		if brokenOff(err) || ctx.Err() == nil && conn.IsClosed() { // by the server, as when it is restarted; nothing has been written
 			return nil, errAgain{err}
 		}
 		return nil, err
 	}
 	if len(w.rooms) < len(b.rooms) {
-		rollback(ctx, conn)
-		if _, err := conn.Exec(ctx, makeRooms, b.namespaces, b.names); err != nil && !brokenOff(err) {
-			return nil, err
-		}
-		return nil, errAgain{errors.New("postgres: a room is not there although it was made")}
+		return nil, b.makeRooms(ctx, conn)
 	}
 	w.number()
 	if len(w.seqs) == 0 {
 		return w.saved, nil
 	}
-	if err := w.write(ctx, conn); brokenOff(err) {
+	if err := w.write(ctx, conn, nil); brokenOff(err) {
 		return nil, errAgain{err}
 	} else if err != nil { // it may be saved or not: to try again could make a repeat of what nobody has been told
 		return nil, err
@@ -98,9 +94,26 @@ func (s *Store) appendOnce(ctx context.Context, b *batch) ([]chat.Appended, erro
 	return w.saved, nil
 }
 
+// beginning are the statements that begin a transaction, of an append or of a relay.
+func beginning() *pgx.Batch {
+	q := &pgx.Batch{}
+	q.Queue(begin)
+	q.Queue(settings)
+	return q
+}
+
+// makeRooms gives the transaction up for another try, with the rooms made: another that makes the same would be waited for to its end.
+func (b *batch) makeRooms(ctx context.Context, conn *pgx.Conn) error {
+	rollback(ctx, conn)
+	if _, err := conn.Exec(ctx, makeRooms, b.namespaces, b.names); err != nil && !brokenOff(err) {
+		return err
+	}
+	return errAgain{errors.New("postgres: a room is not there although it was made")}
+}
+
 // rollback ends a transaction that has not come to its end. The pool drops a connection that still has one.
-func rollback(ctx context.Context, conn *pgxpool.Conn) {
-	if pg := conn.Conn().PgConn(); pg.IsClosed() || pg.TxStatus() == 'I' {
+func rollback(ctx context.Context, conn *pgx.Conn) {
+	if pg := conn.PgConn(); pg.IsClosed() || pg.TxStatus() == 'I' {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -181,12 +194,13 @@ type work struct {
 	seqs                   []int // indexes of what is saved anew
 }
 
-// look begins the transaction, locks the rooms and reads what stands under the keys. Each statement sees what was committed before it began, so that the
+func newWork(b *batch) *work {
+	return &work{batch: b, rooms: make(map[roomName]*roomState, len(b.rooms))}
+}
+
+// look sends q, which begins the transaction unless that was done before; it locks the rooms and reads what stands under the keys. Each statement sees what was committed before it began, so that the
 // last one sees what the batches have written that the lock was waited for.
-func (w *work) look(ctx context.Context, conn *pgxpool.Conn) error {
-	q := &pgx.Batch{}
-	q.Queue(begin)
-	q.Queue(settings)
+func (w *work) look(ctx context.Context, conn *pgx.Conn, q *pgx.Batch) error {
 	q.Queue(lockRooms, w.namespaces, w.names).Query(func(rows pgx.Rows) error {
 		var name roomName
 		var r roomState
@@ -261,8 +275,8 @@ func (w *work) number() {
 	}
 }
 
-// write saves what is new and commits.
-func (w *work) write(ctx context.Context, conn *pgxpool.Conn) error {
+// write saves what is new, adds what more is to be done in the transaction (nil: nothing), and commits.
+func (w *work) write(ctx context.Context, conn *pgx.Conn, more func(*pgx.Batch)) error {
 	q := &pgx.Batch{}
 	if len(w.dropRooms) > 0 {
 		q.Queue(dropKeys, w.dropRooms, w.dropUsers, w.dropMessage)
@@ -273,7 +287,12 @@ func (w *work) write(ctx context.Context, conn *pgxpool.Conn) error {
 			ids, lasts = append(ids, r.id), append(lasts, r.last)
 		}
 	}
-	q.Queue(save, append(w.columns(), ids, lasts)...)
+	if len(w.seqs) > 0 {
+		q.Queue(save, append(w.columns(), ids, lasts)...)
+	}
+	if more != nil {
+		more(q)
+	}
 	committed := ""
 	q.Queue("COMMIT").Query(func(rows pgx.Rows) error {
 		rows.Close()

@@ -120,9 +120,17 @@ func (s *Store) purge(ctx context.Context) error {
 }
 
 // EraseUser is chat.Eraser's. There is no index by user: it reads the whole table, beside other readers and writers. PostgreSQL itself keeps what was
-// erased until vacuum, and in its write-ahead log and backups.
+// erased until vacuum, and in its write-ahead log and backups. Of what PublishTx has published and no relay has taken it makes tombstones, too; what is in a
+// transaction that has not committed is not there yet, and stays.
 func (s *Store) EraseUser(ctx context.Context, userID string) (n int, err error) {
 	userID = clean(userID)
+	if userID == "" {
+		return 0, ctx.Err()
+	}
+	// First the outbox: what is relayed meanwhile is either an entry by then, or a tombstone.
+	if n, err = s.eraseOutbox(ctx, userID); err != nil {
+		return n, err
+	}
 	err = s.written(ctx, userID, func(found []writtenEntry) error {
 		var done int64
 		err := s.transact(ctx, func(tx pgx.Tx) (err error) {
@@ -155,7 +163,7 @@ func eraseStepOf(ctx context.Context, tx pgx.Tx, userID string, found []writtenE
 	return tag.RowsAffected(), err
 }
 
-// ExportUser is chat.Exporter's. Like EraseUser it reads the whole table.
+// ExportUser is chat.Exporter's. Like EraseUser it reads the whole table. What waits in the outbox is no entry yet, and is left out.
 func (s *Store) ExportUser(ctx context.Context, userID string, yield func(chat.Entry) error) error {
 	var room int64
 	var name roomName

@@ -5,6 +5,8 @@
 //	…
 //	hub, err := chat.New(chat.WithStore(store))
 //
+// A host's own transaction writes messages with PublishTx, which are delivered if it commits.
+//
 // Any number of nodes may share a database. The tables are in a schema of their own, parley_chat.
 package postgres
 
@@ -24,7 +26,7 @@ import (
 	"github.com/parleychat/chat"
 )
 
-// A Store is a chat.Store, and a chat.Trimmer, chat.Eraser and chat.Exporter.
+// A Store is a chat.Store, and a chat.Trimmer, chat.Eraser, chat.Exporter and chat.Watcher.
 //
 // PostgreSQL's texts hold no NUL: the Store keeps U+FFFD in its place. How lasting a commit is, is the server's setting (synchronous_commit): with the default an
 // ack means that the entry is on the server's disk.
@@ -38,6 +40,7 @@ var (
 	_ chat.Trimmer  = (*Store)(nil)
 	_ chat.Eraser   = (*Store)(nil)
 	_ chat.Exporter = (*Store)(nil)
+	_ chat.Watcher  = (*Store)(nil)
 )
 
 // Open connects to a database with a pool of its own, which Close closes, and brings the tables up to date. dsn is an address or a list of settings, those of pgxpool included.

@@ -55,6 +55,29 @@ CREATE TABLE parley_chat.message_keys (
 	PRIMARY KEY (room_id, user_id, message_id)
 );
 CREATE INDEX message_keys_expires ON parley_chat.message_keys (expires) WHERE expires IS NOT NULL;
+`}, {1, `
+-- Messages of the hosts' own transactions, until a relay gives them their place in the log. What is checked here the log can hold, and a Hub deliver,
+-- whoever writes the row.
+CREATE TABLE parley_chat.outbox (
+	id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	kind       text NOT NULL DEFAULT 'message',
+	namespace  text COLLATE "C" NOT NULL CHECK (namespace ~ '^/' AND octet_length(namespace) <= 128),
+	room       text COLLATE "C" NOT NULL CHECK (room ~ '^[A-Za-z0-9._:-]{1,128}$'),
+	entry_id   text COLLATE "C" NOT NULL CHECK (octet_length(entry_id) BETWEEN 1 AND 128),
+	user_id    text COLLATE "C" NOT NULL DEFAULT '' CHECK (octet_length(user_id) <= 1024),
+	text       text NOT NULL CHECK (octet_length(text) BETWEEN 1 AND 1048576),
+	message_id text COLLATE "C" NOT NULL DEFAULT '' CHECK (octet_length(message_id) <= 128),
+	reply_to   text NOT NULL DEFAULT '' CHECK (octet_length(reply_to) <= 128),
+	meta       bytea CHECK (octet_length(meta) <= 16384 AND convert_from(meta, 'UTF8')::json IS NOT NULL),
+	error      text -- why it could not be saved: the row is set aside. NULL again: it is tried again
+);
+
+-- How many batches have been relayed. Its row is locked by who relays, one at a time, so that the rows of a transaction keep their order.
+CREATE TABLE parley_chat.relay (
+	one     boolean PRIMARY KEY DEFAULT true CHECK (one),
+	batches bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+INSERT INTO parley_chat.relay DEFAULT VALUES;
 `}}
 
 // migrationLock is a number that others will not take for an advisory lock: "parley" in bytes.
