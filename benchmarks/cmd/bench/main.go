@@ -18,18 +18,19 @@ func main() {
 	only := flag.String("only", "", "servers to measure, with commas: bare, chat, node, centrifuge, zishang, gosocketio, python")
 	quick := flag.Bool("quick", false, "a short form, to see that it works; its figures mean little")
 	libsOnly := flag.Bool("libs", false, "only the comparison of WebSocket libraries")
+	logOnly := flag.Bool("log", false, "only the part of the log: what saving costs, with each store")
 	draw := flag.Bool("draw", false, "measure nothing: write the report and the drawing from results.json")
 	root := flag.String("root", ".", "the benchmarks' folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *root, *only, *quick, *libsOnly, *draw); err != nil {
+	if err := run(ctx, *root, *only, *quick, *libsOnly, *logOnly, *draw); err != nil {
 		slog.Error("bench", "err", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, root, only string, quick, libsOnly, draw bool) error {
+func run(ctx context.Context, root, only string, quick, libsOnly, logOnly, draw bool) error {
 	if draw {
 		r, err := readResults(filepath.Join(root, "results.json"))
 		if err != nil {
@@ -47,20 +48,20 @@ func run(ctx context.Context, root, only string, quick, libsOnly, draw bool) err
 	}
 	// Only a whole run may take the place of the last whole run.
 	out := root
-	if quick || libsOnly || only != "" {
+	if quick || libsOnly || logOnly || only != "" {
 		out = b.bin
 	}
-	withLibs := only == ""
-	if libsOnly {
+	withLibs, withLog := only == "" && !logOnly, only == "" && !libsOnly
+	if libsOnly || logOnly {
 		chosen = nil
 	}
 	if quick {
-		b.sizes = quickSizes
+		b.sizes, b.logSizes = quickSizes, quickLogSizes
 	}
 	if err := b.build(ctx, "./cmd/load", "load"); err != nil {
 		return err
 	}
-	r := b.measure(ctx, chosen, withLibs)
+	r := b.measure(ctx, chosen, withLibs, withLog)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -80,7 +81,15 @@ func (r *Results) report(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "RESULTS.md"), []byte(r.markdown()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "cost.svg"), []byte(r.svg()), 0o644)
+	if len(r.Servers) > 0 {
+		if err := os.WriteFile(filepath.Join(dir, "cost.svg"), []byte(r.svg()), 0o644); err != nil {
+			return err
+		}
+	}
+	if r.Log == nil {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(dir, "log.svg"), []byte(r.logSVG()), 0o644)
 }
 
 func newBench(root string) (*bench, error) {
@@ -92,5 +101,5 @@ func newBench(root string) (*bench, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return nil, err
 	}
-	return &bench{root: root, bin: bin, sizes: fullSizes, began: time.Now()}, nil
+	return &bench{root: root, bin: bin, sizes: fullSizes, logSizes: fullLogSizes, began: time.Now()}, nil
 }

@@ -23,7 +23,7 @@ func TestBench(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := b.measure(ctx, chosen, false)
+	r := b.measure(ctx, chosen, false, false)
 	f := r.find("bare")
 	if len(f.Failed) > 0 {
 		t.Fatal(f.Failed)

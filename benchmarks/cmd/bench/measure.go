@@ -48,6 +48,8 @@ type bench struct {
 	bin   string
 	sizes sizes
 	began time.Time
+
+	logSizes logSizes
 }
 
 func (s sizes) idle() load.Plan {
@@ -75,7 +77,7 @@ type contender struct {
 
 // measure runs everything. A server that can't be built or breaks is reported
 // with its reason, and the others go on.
-func (b *bench) measure(ctx context.Context, chosen []server, withLibs bool) *Results {
+func (b *bench) measure(ctx context.Context, chosen []server, withLibs, withLog bool) *Results {
 	r := &Results{Date: b.began.UTC().Truncate(time.Second), Machine: machine(), Versions: versions(), Sizes: b.sizes}
 	var all []contender
 	all, r.Servers = b.ready(ctx, chosen)
@@ -99,6 +101,9 @@ func (b *bench) measure(ctx context.Context, chosen []server, withLibs bool) *Re
 		b.rounds(ctx, 1, all, plan)
 		b.rounds(ctx, 1, all, b.sizes.saturated())
 		b.rounds(ctx, 1, all, b.sizes.paced())
+	}
+	if withLog {
+		r.Log = b.measureLog(ctx)
 	}
 	r.Took = time.Since(b.began).Round(time.Second).String()
 	return r

@@ -28,6 +28,9 @@ func (r *Results) table() string {
 	if len(r.Libs) > 0 {
 		b.WriteString("\n" + grid(r.Libs, r.libRows()))
 	}
+	if r.Log != nil {
+		b.WriteString("\n" + r.Log.tables())
+	}
 	return b.String()
 }
 
@@ -149,6 +152,11 @@ func (r *Results) failures() string {
 			fmt.Fprintf(&b, "- %s: %s\n", f.Title, what)
 		}
 	}
+	if r.Log != nil {
+		for _, what := range r.Log.failures() {
+			b.WriteString("- " + what + "\n")
+		}
+	}
 	return b.String()
 }
 
@@ -164,7 +172,10 @@ func (r *Results) markdown() string {
 			b.WriteString(strings.Repeat(",", min(i, 1)) + " " + name + " " + v)
 		}
 	}
-	b.WriteString("\n" + r.method())
+	b.WriteString("\n")
+	if len(r.Servers)+len(r.Libs) > 0 {
+		b.WriteString(r.method())
+	}
 	if len(r.Servers) > 0 {
 		b.WriteString("\n![cost](cost.svg)\n\n" + grid(r.Servers, r.rows()) + r.against("bare"))
 		if runs := r.runs(); runs != "" {
@@ -174,6 +185,9 @@ func (r *Results) markdown() string {
 	if len(r.Libs) > 0 {
 		b.WriteString("\n## WebSocket libraries\n\nMinimal servers, each as its library's own documentation has it for many idle connections, plain text frames, no Engine.IO.\n\n")
 		b.WriteString(grid(r.Libs, r.libRows()))
+	}
+	if r.Log != nil {
+		b.WriteString("\n" + r.Log.markdown(r.Sizes))
 	}
 	if f := r.failures(); f != "" {
 		b.WriteString("\n## What did not work\n\n" + f)

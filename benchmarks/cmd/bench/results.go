@@ -25,6 +25,7 @@ type Results struct {
 	Sizes    sizes             `json:"sizes"`
 	Servers  []*Figures        `json:"servers"`
 	Libs     []*Figures        `json:"libs,omitempty"`
+	Log      *LogFigures       `json:"log,omitempty"`
 }
 
 // Figures are one server's. Each list has one result a run; what stands in the

@@ -3,8 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -41,17 +39,11 @@ func (b *bench) load(ctx context.Context, p load.Plan) (load.Result, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "load"),
 		"-mode", p.Mode, "-pid", strconv.Itoa(p.PID), "-addr", p.Addr, "-dialect", p.Dialect,
 		"-members", strconv.Itoa(p.Members), "-inflight", strconv.Itoa(p.InFlight),
+		"-rooms", strconv.Itoa(p.Rooms), "-db", strconv.Itoa(p.DB), "-entries", strconv.FormatUint(p.Entries, 10),
 		"-rate", strconv.Itoa(p.Rate), "-warm", p.Warm.String(), "-time", p.Time.String())
 	var r load.Result
-	out, err := cmd.Output()
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			return r, errors.New(lastLine(exit.Stderr))
-		}
-		return r, err
-	}
-	return r, json.Unmarshal(out, &r)
+	err := jsonOf(cmd, &r)
+	return r, err
 }
 
 // running is a server's process.

@@ -19,7 +19,7 @@ type dialect interface {
 }
 
 // Dialects lists the names that a Load takes.
-var Dialects = []string{"eio4", "eio3", "centrifuge", "plain"}
+var Dialects = []string{"eio4", "eio3", "chat", "log", "centrifuge", "plain"}
 
 func dialectOf(name string) (dialect, error) {
 	switch name {
@@ -27,6 +27,10 @@ func dialectOf(name string) (dialect, error) {
 		return eio{version: 4}, nil
 	case "eio3":
 		return eio{version: 3}, nil
+	case "chat":
+		return chatMessage{eio{version: 4}}, nil
+	case "log":
+		return joiner{eio{version: 4}}, nil
 	case "centrifuge":
 		return centrifuge{}, nil
 	case "plain":

@@ -34,6 +34,10 @@ type conn struct {
 	tag []byte
 	// own counts this sender's own texts that it has seen.
 	own int
+	// room is the number of the room that this client joins by itself, where
+	// the dialect has it; seq is the place of the last entry that it heard.
+	room int
+	seq  uint64
 }
 
 // A Load is one crowd. It belongs to one goroutine.
@@ -56,6 +60,10 @@ type Load struct {
 	deliveries int
 	// onOwn is called when a sender has received its own text.
 	onOwn func(*conn) error
+	// rooms is among how many the clients are dealt out; onEntry is called
+	// with each entry that a client hears and with each of its acks.
+	rooms   int
+	onEntry func(c *conn, payload []byte) error
 }
 
 // New makes a crowd for the server at addr, an IPv4 loopback address with
@@ -136,7 +144,7 @@ func (l *Load) dial() error {
 		syscall.Close(fd)
 		return err
 	}
-	c := &conn{fd: fd}
+	c := &conn{fd: fd, room: len(l.conns) % max(l.rooms, 1)}
 	l.conns = append(l.conns, c)
 	l.byFD[int32(fd)] = c
 	ev := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)}
@@ -282,6 +290,11 @@ func (l *Load) frame(c *conn, op byte, payload []byte) error {
 		l.joined++
 	}
 	l.deliveries += deliveries
+	if l.onEntry != nil && !joined && isEntry(payload) {
+		if err := l.onEntry(c, payload); err != nil {
+			return err
+		}
+	}
 	if len(c.tag) > 0 && deliveries > 0 {
 		if own := bytes.Count(payload, c.tag); own > 0 {
 			c.own += own

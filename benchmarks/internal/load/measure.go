@@ -9,7 +9,7 @@ import (
 
 // A Plan says what to put on a server, and for how long.
 type Plan struct {
-	Mode    string // idle, saturated or paced
+	Mode    string // idle, saturated, paced; acked, acked-paced, history
 	PID     int    // the server's process
 	Addr    string
 	Dialect string
@@ -17,8 +17,14 @@ type Plan struct {
 	// InFlight is the number of handshakes (idle) or messages (saturated)
 	// that are open at a time.
 	InFlight int
-	// Rate is messages a second (paced).
+	// Rate is messages a second (paced, acked-paced).
 	Rate int
+	// Rooms is among how many the members are dealt out (acked, acked-paced).
+	Rooms int
+	// DB is a process of the database's server; 0: there is none (acked).
+	DB int
+	// Entries is how many the room r0 has (history).
+	Entries uint64
 	// Warm passes before the measurement, Time is its length (saturated,
 	// paced), or how long an idle crowd is left to settle (idle).
 	Warm, Time time.Duration
@@ -43,6 +49,8 @@ type Result struct {
 	Deliveries          int     `json:"deliveries,omitempty"`
 	// ServerCores is server CPU divided by time.
 	ServerCores float64 `json:"server_cores,omitempty"`
+	Acked       *Acked  `json:"acked,omitempty"`
+	Pages       *Spread `json:"pages,omitempty"`
 }
 
 const (
@@ -59,6 +67,7 @@ func Run(p Plan) (Result, error) {
 		return Result{}, err
 	}
 	defer l.Close()
+	l.rooms = p.Rooms
 	switch p.Mode {
 	case "idle":
 		return l.idle(p)
@@ -66,6 +75,10 @@ func Run(p Plan) (Result, error) {
 		return l.saturated(p)
 	case "paced":
 		return l.paced(p)
+	case "acked", "acked-paced":
+		return l.acked(p)
+	case "history":
+		return l.history(p)
 	}
 	return Result{}, fmt.Errorf("load: no mode %q", p.Mode)
 }

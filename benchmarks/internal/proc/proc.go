@@ -15,27 +15,7 @@ const tick = 10 * time.Millisecond
 
 // CPU returns the user and system time that the process has used since it
 // began, in steps of 10 ms (proc_pid_stat(5), fields 14 and 15).
-func CPU(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The command's name may hold blanks and brackets: fields are counted
-	// from the last closing one.
-	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(f) < 13 {
-		return 0, fmt.Errorf("proc: short stat of %d", pid)
-	}
-	var sum int64
-	for _, s := range f[11:13] {
-		n, err := strconv.ParseInt(string(s), 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		sum += n
-	}
-	return time.Duration(sum) * tick, nil
-}
+func CPU(pid int) (time.Duration, error) { return ticks(pid, 11, 13) }
 
 // RSS returns the resident set of the process in bytes (VmRSS of
 // proc_pid_status(5)).

@@ -11,13 +11,14 @@ import (
 	"net/http"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/benchmarks/internal/profile"
 )
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "address to listen on")
 	noroom := flag.Bool("noroom", false, "nobody joins the room (the idle run: nobody talks)")
 	flag.Parse()
-	serveProfiles()
+	profile.Serve()
 	var rooms []string
 	if !*noroom {
 		rooms = append(rooms, "bench")

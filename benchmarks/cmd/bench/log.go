@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/parleychat/chat/benchmarks/internal/load"
+)
+
+// logSizes say how much of the log's part.
+type logSizes struct {
+	Senders int           `json:"senders"` // each with one message under way
+	Rooms   int           `json:"rooms"`
+	Time    time.Duration `json:"acked_ns"`
+	Bare    time.Duration `json:"bare_ns"`
+	// Rounds are how often the library and the bare loop are measured in turn.
+	Rounds    int           `json:"rounds"`
+	Rate      int           `json:"paced_messages_per_s"`
+	PacedTime time.Duration `json:"paced_ns"`
+	// Pairs are how often the host's event and chat_message are, of the first
+	// table's runs.
+	SaturatedPairs int `json:"saturated_pairs"`
+	PacedPairs     int `json:"paced_pairs"`
+	// Entries are of the room whose history is read.
+	Entries uint64 `json:"history_entries"`
+}
+
+var fullLogSizes = logSizes{
+	Senders: 200, Rooms: 50, Time: 5 * time.Second, Bare: 4 * time.Second, Rounds: 4,
+	Rate: 500, PacedTime: 10 * time.Second, SaturatedPairs: 5, PacedPairs: 5, Entries: 1_000_000,
+}
+
+var quickLogSizes = logSizes{
+	Senders: 200, Rooms: 50, Time: time.Second, Bare: time.Second, Rounds: 1,
+	Rate: 500, PacedTime: 2 * time.Second, SaturatedPairs: 1, PacedPairs: 1, Entries: 20_000,
+}
+
+// LogFigures are of the part "The log".
+type LogFigures struct {
+	Sizes    logSizes         `json:"sizes"`
+	Stores   []*StoreFigures  `json:"stores"`
+	Delivery *DeliveryFigures `json:"delivery"`
+}
+
+// StoreFigures are of the library with one store. Crowd is with some members in
+// each room, Alone with one; beside each the bare loop in batches of the size
+// that the run before it had.
+type StoreFigures struct {
+	Name      string           `json:"name"`
+	Title     string           `json:"title"`
+	Failed    []string         `json:"failed,omitempty"`
+	Crowd     []*load.Acked    `json:"crowd,omitempty"`
+	CrowdBare []*load.Inserted `json:"crowd_bare,omitempty"`
+	Alone     []*load.Acked    `json:"alone,omitempty"`
+	AloneBare []*load.Inserted `json:"alone_bare,omitempty"`
+	Paced     *load.Acked      `json:"paced,omitempty"`
+	History   *HistoryFigures  `json:"history,omitempty"`
+}
+
+// DeliveryFigures are of the first table's runs, with the host's event and with
+// chat_message, which the memory store saves.
+type DeliveryFigures struct {
+	Event   Figures `json:"event"`
+	Message Figures `json:"message"`
+}
+
+// logStore is a store to measure, with the process of its server if it has one.
+type logStore struct {
+	name, title string
+	db          string // as the log's server takes it
+	history     string // of the history's room, in the same form
+	process     int
+}
+
+func (s logStore) bare() bool { return s.name != "memory" }
+
+// measureLog runs the part. What cannot be had is said, and the rest goes on.
+func (b *bench) measureLog(ctx context.Context) *LogFigures {
+	f := &LogFigures{Sizes: b.logSizes}
+	var errs []error
+	for _, p := range [][2]string{{"log", "./servers/log"}, {"chat", "./servers/chat"}, {"insert", "./cmd/insert"}} {
+		slog.Info("build", "server", p[0])
+		errs = append(errs, b.build(ctx, p[1], p[0]))
+	}
+	if err := errors.Join(errs...); err != nil {
+		f.Stores = []*StoreFigures{{Name: "memory", Title: "memory", Failed: []string{"build: " + err.Error()}}}
+		return f
+	}
+	b.measureStores(ctx, f)
+	f.Delivery = b.measureDelivery(ctx)
+	return f
+}
+
+func (b *bench) measureStores(ctx context.Context, f *LogFigures) {
+	for _, open := range []func() (logStore, func() error, error){b.memory, b.sqlite, b.postgres} {
+		s, done, err := open()
+		figures := &StoreFigures{Name: s.name, Title: s.title}
+		f.Stores = append(f.Stores, figures)
+		if err != nil {
+			figures.Failed = append(figures.Failed, "start: "+err.Error())
+			continue
+		}
+		b.measureStore(ctx, s, figures)
+		if err := done(); err != nil {
+			figures.Failed = append(figures.Failed, "end: "+err.Error())
+		}
+	}
+}
+
+func (b *bench) measureStore(ctx context.Context, s logStore, f *StoreFigures) {
+	try := func(what string, run func() error) {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := run(); err != nil {
+			slog.Warn("failed", "store", s.name, "run", what, "err", err)
+			f.Failed = append(f.Failed, what+": "+err.Error())
+		}
+	}
+	for range b.logSizes.Rounds {
+		try("acked", func() error { return b.pair(ctx, s, b.logSizes.Rooms, &f.Crowd, &f.CrowdBare) })
+		try("acked, alone", func() error { return b.pair(ctx, s, b.logSizes.Senders, &f.Alone, &f.AloneBare) })
+	}
+	try("acked, paced", func() error {
+		a, err := b.acked(ctx, s, "acked-paced", b.logSizes.Rooms, b.logSizes.PacedTime)
+		f.Paced = a
+		return err
+	})
+	if s.history != "" {
+		try("history", func() (err error) {
+			f.History, err = b.measureHistory(ctx, s)
+			return err
+		})
+	}
+}
+
+// pair measures the library and then the bare loop; of the two both count, or none.
+func (b *bench) pair(ctx context.Context, s logStore, rooms int, own *[]*load.Acked, bare *[]*load.Inserted) error {
+	a, err := b.acked(ctx, s, "acked", rooms, b.logSizes.Time)
+	if err != nil {
+		return err
+	}
+	if s.bare() {
+		i, err := b.insert(ctx, s, int(math.Round(a.Batch)))
+		if err != nil {
+			return err
+		}
+		*bare = append(*bare, i)
+		slog.Info("bare", "store", s.name, "batch", i.Batch, "per_s", tenth(i.PerSecond), "ratio", tenth(10*a.PerSecond/i.PerSecond)/10)
+	}
+	*own = append(*own, a)
+	return nil
+}
+
+func (b *bench) acked(ctx context.Context, s logStore, mode string, rooms int, t time.Duration) (*load.Acked, error) {
+	r, err := b.onLog(ctx, s.db, load.Plan{
+		Mode: mode, Members: b.logSizes.Senders, Rooms: rooms, Rate: b.logSizes.Rate, DB: s.process, Warm: b.sizes.Warm, Time: t,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a := r.Acked
+	slog.Info(mode, "store", s.name, "rooms", rooms, "per_s", tenth(a.PerSecond), "us_message", tenth(a.Micros),
+		"batch", tenth(a.Batch), "p50_ms", tenth(a.Wait.P50), "p99_ms", tenth(a.Wait.P99))
+	return a, nil
+}
+
+// onLog measures one plan on a fresh server with the store that db names.
+func (b *bench) onLog(ctx context.Context, db string, p load.Plan) (load.Result, error) {
+	s := goServer("log", "", "log", ".", "./servers/log", "")
+	s.argv = append(s.argv, "-db", db)
+	return b.once(ctx, s, p)
+}
+
+func (b *bench) insert(ctx context.Context, s logStore, batch int) (*load.Inserted, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "insert"), "-db", s.db, "-batch", strconv.Itoa(batch),
+		"-rooms", strconv.Itoa(b.logSizes.Rooms), "-dbpid", strconv.Itoa(s.process), "-warm", b.sizes.Warm.String(), "-time", b.logSizes.Bare.String())
+	i := new(load.Inserted)
+	err := jsonOf(cmd, i)
+	return i, err
+}
+
+// jsonOf runs cmd and decodes what it prints.
+func jsonOf(cmd *exec.Cmd, into any) error {
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return errors.New(lastLine(exit.Stderr))
+		}
+		return err
+	}
+	return json.Unmarshal(out, into)
+}
+
+// measureDelivery has the first table's runs on this library, with its host's
+// event and with chat_message in turn.
+func (b *bench) measureDelivery(ctx context.Context) *DeliveryFigures {
+	f := &DeliveryFigures{Event: Figures{Name: "event", Title: "event of the host"}, Message: Figures{Name: "message", Title: "`chat_message`"}}
+	event, message := goServer("chat", "", "eio4", ".", "./servers/chat", ""), goServer("chat", "", "chat", ".", "./servers/chat", "")
+	event.name, message.name = "event", "chat_message"
+	both := []contender{{event, &f.Event}, {message, &f.Message}}
+	b.rounds(ctx, b.logSizes.SaturatedPairs, both, b.sizes.saturated())
+	b.rounds(ctx, b.logSizes.PacedPairs, both, b.sizes.paced())
+	return f
+}
+
+func (f *LogFigures) failures() (out []string) {
+	for _, s := range f.Stores {
+		for _, what := range s.Failed {
+			out = append(out, fmt.Sprintf("the log, %s: %s", s.Title, what))
+		}
+	}
+	if d := f.Delivery; d != nil {
+		for _, what := range append(d.Event.Failed, d.Message.Failed...) {
+			out = append(out, "the log, deliveries: "+what)
+		}
+	}
+	return out
+}
