@@ -68,7 +68,7 @@ CREATE TABLE parley_chat.outbox (
 	text       text NOT NULL CHECK (octet_length(text) BETWEEN 1 AND 1048576),
 	message_id text COLLATE "C" NOT NULL DEFAULT '' CHECK (octet_length(message_id) <= 128),
 	reply_to   text NOT NULL DEFAULT '' CHECK (octet_length(reply_to) <= 128),
-	meta       bytea CHECK (octet_length(meta) <= 16384 AND convert_from(meta, 'UTF8')::json IS NOT NULL),
+	meta       bytea CHECK (meta IS NULL OR octet_length(meta) <= 16384 AND convert_from(meta, 'UTF8')::json IS NOT NULL),
 	error      text -- why it could not be saved: the row is set aside. NULL again: it is tried again
 );
 
