@@ -47,7 +47,7 @@ func (j *journal) reader() {
 // readLocked ends a log's turn after a read.
 func (j *journal) readLocked(l *roomLog, err error) {
 	now := time.Now()
-	l.busy, l.used = false, now
+	l.busy, l.used, l.turn = false, now, err == nil
 	var answer error
 	if err != nil {
 		if j.life.Err() == nil {

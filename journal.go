@@ -118,18 +118,24 @@ func (j *journal) add(sp *space, a *appending) {
 
 // scheduleLocked puts a log where its next work is done.
 func (j *journal) scheduleLocked(l *roomLog) {
-	urgent := len(l.queue) > 0 || len(l.waiters) > 0
 	switch {
 	case l.busy || l.listed || j.life.Err() != nil:
-	case l.behind && (l.waits == nil || urgent):
-		l.listed = true
-		j.reads = append(j.reads, l)
-		j.startReadersLocked()
-	case !l.behind && len(l.queue) > 0:
+	case l.readsFirstLocked():
+		if l.waits == nil || len(l.queue) > 0 || len(l.waiters) > 0 {
+			l.listed = true
+			j.reads = append(j.reads, l)
+			j.startReadersLocked()
+		}
+	case len(l.queue) > 0:
 		l.listed = true
 		j.ready = append(j.ready, l)
 		j.startBatchesLocked()
 	}
+}
+
+// readsFirstLocked: what was saved before is delivered before, but a log that grows all the time must not keep its queue waiting.
+func (l *roomLog) readsFirstLocked() bool {
+	return l.behind && !(l.turn && len(l.queue) > 0 && l.known.Load())
 }
 
 // part is what a batch takes of one room.
@@ -189,7 +195,7 @@ func (j *journal) takeLocked() (parts []part) {
 		j.ready[0] = nil
 		j.ready = j.ready[1:]
 		l.listed = false
-		if l.behind { // since it was listed
+		if l.readsFirstLocked() { // since it was listed
 			j.scheduleLocked(l)
 		} else if p := l.takeLocked(&size); len(p.from) > 0 {
 			parts = append(parts, p)
@@ -213,7 +219,7 @@ func (l *roomLog) takeLocked(size *batchSize) part {
 		size.entries++
 		size.bytes += len(a.entry.Text) + len(a.entry.Meta)
 	}
-	l.busy = len(p.from) > 0
+	l.busy, l.turn = len(p.from) > 0, false
 	return p
 }
 

@@ -27,6 +27,7 @@ type roomLog struct {
 	listed  bool         // in the journal's ready or reads
 	busy    bool         // one goroutine at a time saves, reads and delivers, so that deliveries have the order of the log
 	behind  bool         // is to be read: the store may have entries that were not delivered, or the end is not known
+	turn    bool         // of its queue: it has just been read
 	retry   time.Duration
 	waits   *time.Timer // for the next read, after one that failed or in doubt
 	doubt   time.Time   // until when an append of unknown end may still come to light
