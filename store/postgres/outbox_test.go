@@ -44,21 +44,26 @@ type watcher struct {
 	mu    sync.Mutex
 	rooms map[string]int
 	end   context.CancelFunc
-	done  chan error
+	done  chan struct{}
+	err   error // read after done
 }
 
 func watch(t *testing.T, s *postgres.Store) *watcher {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &watcher{rooms: make(map[string]int), end: cancel, done: make(chan error, 1)}
+	w := &watcher{rooms: make(map[string]int), end: cancel, done: make(chan struct{})}
 	go func() {
-		w.done <- s.Watch(ctx, func(namespace, room string) {
+		defer close(w.done)
+		w.err = s.Watch(ctx, func(namespace, room string) {
 			w.mu.Lock()
 			w.rooms[namespace+" "+room]++
 			w.mu.Unlock()
 		})
 	}()
-	t.Cleanup(func() { w.stop(t) })
+	t.Cleanup(func() {
+		w.end()
+		<-w.done
+	})
 	eventually(t, "the first call of grown", func() bool { return w.told(" ") > 0 })
 	return w
 }
@@ -69,16 +74,21 @@ func (w *watcher) told(name string) int {
 	return w.rooms[name]
 }
 
-// stop ends a Watch that has not ended itself.
+// stop ends the Watch, which is still at work.
 func (w *watcher) stop(t *testing.T) {
 	t.Helper()
 	w.end()
-	if err, ok := <-w.done; ok && !errors.Is(err, context.Canceled) {
-		t.Errorf("Watch: %v", err)
+	if <-w.done; !errors.Is(w.err, context.Canceled) {
+		t.Errorf("Watch: %v", w.err)
 	}
-	close(w.done)
-	w.done = make(chan error)
-	close(w.done)
+}
+
+// lost waits for the Watch to end by itself.
+func (w *watcher) lost(t *testing.T) {
+	t.Helper()
+	if <-w.done; w.err == nil || errors.Is(w.err, context.Canceled) {
+		t.Errorf("Watch of a connection that was cut: %v", w.err)
+	}
 }
 
 // publishIn publishes in a transaction of its own and commits it, or not.
