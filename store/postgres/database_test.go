@@ -139,6 +139,63 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// A node of the version before writes while one of the next comes, goes on beside it, and starts again.
+func TestNeighbours(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	openOld := func() *postgres.Store {
+		s, err := postgres.OpenVersion(t.Context(), dsn, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		return s
+	}
+	old, conn := openOld(), connect(t, dsn)
+	if got := outboxThere(t, conn); got {
+		t.Fatal("version 1 has an outbox")
+	}
+	half, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 200 {
+			if i == 50 {
+				close(half)
+			}
+			if _, err := old.Append(t.Context(), []chat.Entry{message(i)}); err != nil {
+				t.Errorf("the old writer: %v", err)
+			}
+		}
+	}()
+	<-half
+	s := open(t, dsn)
+	watch(t, s)
+	for i := range 20 {
+		publishIn(t, conn, true, chat.Post{Text: fmt.Sprint("published ", i)})
+	}
+	<-done
+	eventually(t, "the outbox empty", func() bool { return outboxRows(t, conn) == 0 })
+	save(t, openOld(), message(200))
+	if n := len(logOf(t, old, "lobby")); n != 221 {
+		t.Errorf("%d entries", n)
+	}
+	if _, err := old.Trim(t.Context(), chat.TrimQuery{Namespace: "/", Keep: 1}); err != nil {
+		t.Error(err)
+	}
+	var versions string
+	if err := conn.QueryRow(t.Context(), "SELECT string_agg(version || ' ' || oldest, ', ' ORDER BY version) FROM parley_chat.schema_version").Scan(&versions); err != nil || versions != "1 1, 2 1" {
+		t.Errorf("%s, %v", versions, err)
+	}
+}
+
+func outboxThere(t *testing.T, conn *pgx.Conn) (there bool) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), "SELECT to_regclass('parley_chat.outbox') IS NOT NULL").Scan(&there); err != nil {
+		t.Fatal(err)
+	}
+	return there
+}
+
 func TestEncoding(t *testing.T) {
 	t.Parallel()
 	if s, err := postgres.Open(t.Context(), database(t, "ENCODING 'LATIN1' TEMPLATE template0")); err == nil || !strings.Contains(err.Error(), "UTF8") {

@@ -62,7 +62,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 // rights has made it, USAGE on parley_chat and SELECT, INSERT, UPDATE and DELETE on its tables.
 func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 	s := &Store{pool: pool}
-	if err := s.migrate(ctx); err != nil {
+	if err := s.migrate(ctx, migrations); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	return s, nil

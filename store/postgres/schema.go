@@ -84,7 +84,7 @@ INSERT INTO parley_chat.relay DEFAULT VALUES;
 const migrationLock = 0x7061726c6579
 
 // migrate lets one node at a time look and work; the others find it done.
-func (s *Store) migrate(ctx context.Context) error {
+func (s *Store) migrate(ctx context.Context, known []migration) error {
 	return s.transact(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return err
@@ -105,21 +105,21 @@ func (s *Store) migrate(ctx context.Context) error {
 				return err
 			}
 		}
-		return forward(ctx, tx)
+		return forward(ctx, tx, known)
 	})
 }
 
-func forward(ctx context.Context, tx pgx.Tx) error {
+func forward(ctx context.Context, tx pgx.Tx, known []migration) error {
 	var version, oldest int
 	const current = "SELECT coalesce(max(version), 0), coalesce(max(oldest), 0) FROM parley_chat.schema_version"
 	if err := tx.QueryRow(ctx, current).Scan(&version, &oldest); err != nil {
 		return err
 	}
-	if oldest > len(migrations) {
-		return fmt.Errorf("the tables are of version %d and need a program that knows version %d; this one knows %d", version, oldest, len(migrations))
+	if oldest > len(known) {
+		return fmt.Errorf("the tables are of version %d and need a program that knows version %d; this one knows %d", version, oldest, len(known))
 	}
-	for v := version + 1; v <= len(migrations); v++ {
-		m := migrations[v-1]
+	for v := version + 1; v <= len(known); v++ {
+		m := known[v-1]
 		if _, err := tx.Exec(ctx, m.sql); err != nil {
 			return fmt.Errorf("version %d of the tables: %w", v, err)
 		}
