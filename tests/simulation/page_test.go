@@ -1,0 +1,481 @@
+package simulation_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parleychat/chat"
+)
+
+// A page is a client with what a good page has: an outbox of messages that are sent again until they are acked, a
+// view of each room, and the pid and the offset of connection state recovery.
+type page struct {
+	w    *world
+	name string
+	user string
+	rng  *rand.Rand // for what is decided on the way: timeouts, limits
+
+	sock    *socket // nil: offline
+	joined  bool    // CONNECT was answered
+	server  *server // of sock
+	comeAt  time.Time
+	plain   bool // the next connect asks for no recovery
+	bans    string
+	waiting map[uint64]*request
+	nextAck uint64
+	busy    time.Time // until then the inbox of an earlier connection may have something to do
+	stalled bool
+
+	sid, pid, offset string
+	session          *server   // where pid means something
+	heard            time.Time // when the last event with an offset came, or the session began
+	hasStalled       bool      // in this session: then an event may have come long after it was sent
+	lost             time.Time
+	all              counter // of events to everybody
+
+	views  map[string]*view
+	outbox []*message // that are not settled
+	sent   int
+}
+
+// A message is one that the page wants in a room.
+type message struct {
+	page     *page
+	room     string
+	text     string
+	id       string // empty: it is sent once
+	ack      bool   // asks for one
+	patience time.Duration
+	tries    int
+	due      time.Time // when it is sent again
+	inDoubt  bool      // a connection was lost with an answer on its way
+	acked    *chat.Entry
+}
+
+// A request waits for its ack.
+type request struct {
+	event   string
+	room    string
+	at      time.Time
+	ahead   int  // requests before it
+	healthy bool // nothing has happened since that excuses silence
+	typing  bool // it must be answered at once
+	m       *message
+	answer  func(a answer)
+}
+
+type answer struct {
+	OK      bool          `json:"ok"`
+	Seq     uint64        `json:"seq"`
+	Message *chat.Entry   `json:"message"`
+	Entries []chat.Entry  `json:"entries"`
+	More    bool          `json:"more"`
+	Error   chatErrorJSON `json:"error"`
+}
+
+type chatErrorJSON struct {
+	Code  chat.Code `json:"code"`
+	Event string    `json:"event"`
+	Room  string    `json:"room"`
+	After uint64    `json:"after"`
+}
+
+func (p *page) note(format string, args ...any) {
+	p.w.note(p.name+": "+format, args...)
+}
+
+func (p *page) online() bool { return p.sock != nil && p.joined }
+
+// connect begins a connection.
+func (p *page) connect() {
+	p.server = p.w.anyServer(p.rng)
+	if p.server == nil {
+		p.comeAt = time.Now().Add(p.w.between(p.rng, 50, 1000))
+		return
+	}
+	auth := map[string]string{"user": p.user}
+	if p.pid != "" && !p.plain {
+		auth["pid"] = p.pid
+		if p.offset != "" {
+			auth["offset"] = p.offset
+		}
+	}
+	data, _ := json.Marshal(auth)
+	p.note("connects to server %d pid %.6s offset %s", p.server.n, auth["pid"], auth["offset"])
+	p.bans = p.w.bansOf(p.user)
+	p.waiting, p.joined, p.stalled = map[uint64]*request{}, false, false
+	p.sock = openSocket(p.server.hub, p.w.set.buffer, "0"+string(data))
+	p.w.sockets = append(p.w.sockets, p.sock)
+}
+
+// disconnect is what the page does when its connection has gone, or is given up: then the link stays.
+func (p *page) disconnect(why string) {
+	if p.sock == nil {
+		return
+	}
+	p.note("offline: %s", why)
+	if p.joined {
+		p.lost = time.Now()
+	}
+	for _, r := range p.waiting {
+		if r.m != nil {
+			r.m.inDoubt, r.m.due = true, time.Now()
+		}
+	}
+	if n := len(p.waiting); n > 0 {
+		p.occupied(n + 1)
+	}
+	for _, v := range p.views {
+		if v.state == joining || v.state == leaving {
+			v.state = unsure
+		}
+		v.asking = false
+	}
+	p.sock, p.waiting, p.joined = nil, nil, false
+	p.comeAt = time.Now().Add(p.w.between(p.rng, 0, 3000))
+}
+
+// occupied: the inbox has events of which no answer tells.
+func (p *page) occupied(events int) {
+	if now := time.Now(); p.busy.Before(now) {
+		p.busy = now
+	}
+	p.busy = p.busy.Add(time.Duration(events) * 6 * time.Second)
+}
+
+// disturbed is called when silence may have other reasons than the Hub.
+func (p *page) disturbed() {
+	for _, r := range p.waiting {
+		r.healthy = false
+	}
+}
+
+// forget is a reload: the page has nothing but its outbox.
+func (p *page) forget() {
+	p.pid, p.offset, p.sid = "", "", ""
+	for name := range p.views {
+		v := newView(p, name)
+		v.want = p.views[name].want
+		p.views[name] = v
+	}
+}
+
+// receive takes what has come.
+func (p *page) receive() {
+	if p.sock == nil {
+		return
+	}
+	s := p.sock
+	packets, open := s.take()
+	for _, a := range packets {
+		p.packet(a)
+		if p.sock != s {
+			return
+		}
+	}
+	if !open {
+		p.disconnect("the connection ended")
+		return
+	}
+	for _, r := range p.waiting {
+		p.patient(r)
+	}
+}
+
+// patient wants that a request does not wait too long.
+func (p *page) patient(r *request) {
+	if waited := time.Since(r.at); r.healthy && !p.server.ending && waited > r.allowed() && time.Now().After(p.busy.Add(r.allowed())) {
+		p.w.fail(goesOn, "%s: no answer to %s in %s after %v", p.name, r.event, r.room, waited)
+	}
+}
+
+func (r *request) allowed() time.Duration {
+	if r.typing {
+		return time.Second
+	}
+	return time.Duration(r.ahead+1)*6*time.Second + 2*time.Second
+}
+
+func (p *page) packet(a arrival) {
+	switch text := a.packet; text[0] {
+	case '0':
+		p.accepted(text[1:])
+	case '1':
+		p.w.fail(goesOn, "%s: sent away by the server", p.name)
+	case '2':
+		p.event(text[1:])
+	case '3':
+		p.answered(a.at, text[1:])
+	case '4':
+		p.refused(text[1:])
+	default:
+		p.w.fail(goesOn, "%s: packet %q", p.name, text)
+	}
+}
+
+func (p *page) refused(data string) {
+	var e struct{ Data chatErrorJSON }
+	if json.Unmarshal([]byte(data), &e) != nil || e.Data.Code != chat.Unavailable && e.Data.Code != chat.RateLimited {
+		p.w.fail(neverFalse, "%s: refused: %s", p.name, data)
+	}
+	p.sock.cut()
+	p.disconnect("refused")
+}
+
+// accepted is the answer to CONNECT.
+func (p *page) accepted(data string) {
+	var hello struct{ Sid, Pid string }
+	if err := json.Unmarshal([]byte(data), &hello); err != nil {
+		p.w.fail(goesOn, "%s: %s: %v", p.name, data, err)
+	}
+	p.joined = true
+	recovered := !p.plain && hello.Pid != "" && hello.Pid == p.pid
+	p.note("online, recovered %v, sid %.6s", recovered, hello.Sid)
+	if recovered {
+		p.w.stats.recovered++
+		p.back()
+		return
+	}
+	p.w.stats.fresh++
+	p.mustRecover()
+	p.plain = false
+	p.sid, p.pid, p.offset, p.session, p.heard, p.hasStalled = hello.Sid, hello.Pid, "", p.server, time.Now(), false
+	p.all.restart(p.server.all)
+	for name, v := range p.views {
+		v.fresh()
+		if p.w.set.everyone && name == p.w.rooms[0] {
+			v.state = unsure
+		}
+	}
+}
+
+// mustRecover wants that a session which could be had back was.
+func (p *page) mustRecover() {
+	if p.plain || p.pid == "" || p.session != p.server || p.w.set.outbox > 0 || p.hasStalled {
+		return
+	}
+	if w := p.w.set.window - 30*time.Second; time.Since(p.heard) < w && time.Since(p.lost) < w {
+		p.w.fail(recoveredAll, "%s: not recovered after %v, %v after the last event", p.name, time.Since(p.lost), time.Since(p.heard))
+	}
+}
+
+// back is a session that goes on. Rooms that the policy has taken are lost; the room that every client is put in on connect it
+// is in again, also where it had left that.
+func (p *page) back() {
+	if v := p.views[p.w.rooms[0]]; p.w.set.everyone && v.state == out {
+		v.state = unsure
+	}
+	if p.bans != p.w.bansOf(p.user) {
+		for _, v := range p.views {
+			v.uncertain()
+		}
+		return
+	}
+	for name, v := range p.views {
+		if (v.state == in || v.state == unsure) && p.w.banned(p.user, name) && !(p.w.set.everyone && name == p.w.rooms[0]) {
+			p.note("lost %s", name)
+			v.lose()
+		}
+	}
+}
+
+func (p *page) event(data string) {
+	var values []json.RawMessage
+	var name string
+	if err := json.Unmarshal([]byte(data), &values); err != nil || len(values) < 2 || json.Unmarshal(values[0], &name) != nil {
+		p.w.fail(goesOn, "%s: event %q", p.name, data)
+	}
+	var offset string
+	if json.Unmarshal(values[len(values)-1], &offset) == nil && offset != "" {
+		p.offset, p.heard = offset, time.Now()
+	}
+	decode := func(v any) {
+		if err := json.Unmarshal(values[1], v); err != nil {
+			p.w.fail(goesOn, "%s: %s: %v", p.name, data, err)
+		}
+	}
+	switch name {
+	case "new_message":
+		var e chat.Entry
+		decode(&e)
+		p.newMessage(e)
+	case "tick", "all":
+		var t tick
+		decode(&t)
+		p.tick(name, t)
+	case "typing", "user_joined", "user_left":
+		var t tick
+		decode(&t)
+		p.viewOf(t.Room).mayHear(name)
+	case "error":
+		var e chatErrorJSON
+		decode(&e)
+		p.told(e)
+	}
+}
+
+func (p *page) viewOf(room string) *view {
+	v := p.views[room]
+	if v == nil {
+		p.w.fail(nothingMore, "%s: event of room %q", p.name, room)
+	}
+	return v
+}
+
+func (p *page) newMessage(e chat.Entry) {
+	p.note("hears %s/%d %s", e.Room, e.Seq, e.Text)
+	p.w.stats.heard++
+	v := p.viewOf(e.Room)
+	v.mayHear("new_message")
+	v.live(e)
+}
+
+func (p *page) told(e chatErrorJSON) {
+	p.note("error %+v", e)
+	switch {
+	case e.Event == "new_message" && e.Code == chat.Unavailable:
+		p.w.stats.told++
+		v := p.viewOf(e.Room)
+		v.told, v.behind = true, true
+	case e.Event == "chat_message" && (e.Code == chat.Unavailable || e.Code == chat.NotMember):
+	default:
+		p.w.fail(neverFalse, "%s: error %+v", p.name, e)
+	}
+}
+
+func (p *page) answered(at time.Time, data string) {
+	digits := len(data) - len(strings.TrimLeft(data, "0123456789"))
+	id, _ := strconv.ParseUint(data[:digits], 10, 64)
+	r := p.waiting[id]
+	var args []answer
+	if err := json.Unmarshal([]byte(data[digits:]), &args); err != nil || len(args) != 1 || r == nil {
+		p.w.fail(neverFalse, "%s: ack %q: %v", p.name, data, err)
+	}
+	delete(p.waiting, id)
+	if waited := at.Sub(r.at); r.typing && r.healthy && waited > r.allowed() {
+		p.w.fail(goesOn, "%s: %s was answered after %v", p.name, r.event, waited)
+	}
+	if a := args[0]; !a.OK && a.Error.Code != chat.Unavailable {
+		p.note("%s in %s: %s", r.event, r.room, a.Error.Code)
+	}
+	r.answer(args[0])
+}
+
+// ask sends an event with an ack.
+func (p *page) ask(event, room string, payload any, f func(answer)) *request {
+	r := &request{event: event, room: room, at: time.Now(), ahead: len(p.waiting), healthy: !p.stalled && p.server.healthy(), answer: f}
+	p.waiting[p.nextAck] = r
+	p.emit(event, strconv.FormatUint(p.nextAck, 10), payload)
+	p.nextAck++
+	return r
+}
+
+func (p *page) emit(event, ack string, payload any) {
+	data, err := json.Marshal([]any{event, payload})
+	if err != nil {
+		panic(err)
+	}
+	p.sock.send("2" + ack + string(data))
+}
+
+type fields map[string]any
+
+// typing is answered at once, whatever the store does.
+func (p *page) typing(v *view, on bool) {
+	if !p.online() || v.state != in {
+		return
+	}
+	idle := len(p.waiting) == 0 && time.Now().After(p.busy)
+	r := p.ask("typing", v.name, fields{"room": v.name, "on": on}, func(a answer) {
+		if !a.OK {
+			p.w.fail(goesOn, "%s: typing in %s: %s", p.name, v.name, a.Error.Code)
+		}
+	})
+	r.typing = idle
+}
+
+// say makes a message; tend sends it.
+func (p *page) say(room string, keyed, ack bool) {
+	p.sent++
+	m := &message{page: p, room: room, text: fmt.Sprintf("%s-%d", p.name, p.sent), ack: ack || keyed}
+	m.patience = []time.Duration{300 * time.Millisecond, 2 * time.Second, 8 * time.Second}[p.rng.IntN(3)]
+	if keyed {
+		m.id = "k" + strconv.Itoa(p.sent) + p.name
+	}
+	p.w.messages[m.text] = m
+	p.outbox = append(p.outbox, m)
+}
+
+// tend does what is due.
+func (p *page) tend() {
+	now := time.Now()
+	if p.sock == nil {
+		if !now.Before(p.comeAt) {
+			p.connect()
+		}
+		return
+	}
+	if !p.joined {
+		return
+	}
+	for _, name := range p.w.rooms {
+		p.views[name].tend(now)
+	}
+	kept := p.outbox[:0]
+	for _, m := range p.outbox {
+		if p.views[m.room].state == in && !now.Before(m.due) {
+			p.send(m)
+		}
+		if m.acked == nil && (m.id != "" || m.tries == 0) {
+			kept = append(kept, m)
+		}
+	}
+	p.outbox = kept
+}
+
+func (p *page) send(m *message) {
+	if m.id == "" && m.tries > 0 {
+		return
+	}
+	m.tries++
+	m.due = time.Now().Add(m.patience)
+	payload := fields{"text": m.text, "room": m.room}
+	if m.id != "" {
+		payload["message_id"] = m.id
+	}
+	p.note("sends %s in %s, try %d", m.text, m.room, m.tries)
+	if !m.ack {
+		p.emit("chat_message", "", payload)
+		p.occupied(1)
+		return
+	}
+	p.ask("chat_message", m.room, payload, func(a answer) { p.settle(m, a) }).m = m
+}
+
+// settle takes the answer to a message.
+func (p *page) settle(m *message, a answer) {
+	if !a.OK {
+		p.note("%s: %s", m.text, a.Error.Code)
+		if a.Error.Code != chat.Unavailable {
+			p.w.fail(neverFalse, "%s: %s in %s: %s", p.name, m.text, m.room, a.Error.Code)
+		}
+		m.due = time.Now().Add(p.w.between(p.rng, 100, 2000))
+		return
+	}
+	e := a.Message
+	if e == nil || e.Text != m.text || e.Room != m.room || e.UserID != p.user || e.MessageID != m.id {
+		p.w.fail(ackedOnce, "%s: the ack of %s in %s has %+v", p.name, m.text, m.room, e)
+	}
+	p.note("%s acked as %s/%d", m.text, e.Room, e.Seq)
+	p.w.stats.acked++
+	if m.acked != nil && (m.acked.Seq != e.Seq || m.acked.ID != e.ID) {
+		p.w.fail(ackedOnce, "%s: %s acked as %d and as %d", p.name, m.text, m.acked.Seq, e.Seq)
+	}
+	first := m.acked == nil
+	m.acked = e
+	p.views[m.room].own(*e, first && m.tries == 1)
+}

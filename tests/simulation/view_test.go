@@ -1,0 +1,286 @@
+package simulation_test
+
+import (
+	"time"
+
+	"github.com/parleychat/chat"
+)
+
+type membership int
+
+const (
+	out membership = iota
+	joining
+	in
+	leaving
+	unsure // it depends on what was lost with a connection
+)
+
+// A view is a room as a page sees it, and what must hold of it.
+type view struct {
+	p      *page
+	name   string
+	want   bool
+	state  membership
+	askAt  time.Time // not before
+	joinAt uint64    // seq of the last join: what is later comes live
+
+	entries map[uint64]string // id by seq
+	cursor  uint64            // all up to here is there
+
+	last   uint64 // seq of the last live event of this session
+	told   bool   // the next live event may leave something out
+	behind bool   // history must be asked for
+	asking bool
+
+	ticks counter // of the host's emits
+}
+
+func newView(p *page, name string) *view {
+	return &view{p: p, name: name, entries: map[uint64]string{}}
+}
+
+// A counter follows numbered events that come all, in order, once.
+type counter struct {
+	last  uint64 // that was heard; meaningful with known
+	known bool
+	floor uint64 // made before it was certain that they are heard
+}
+
+func (c *counter) restart(made uint64) { *c = counter{floor: made} }
+
+func (c *counter) hear(n uint64) bool {
+	ok := n == c.last+1 || !c.known && n <= c.floor+1
+	c.last, c.known = n, true
+	return ok
+}
+
+// complete tells whether all that were made have been heard.
+func (c *counter) complete(made uint64) bool {
+	return c.known && c.last == made || !c.known && made == c.floor
+}
+
+type tick struct {
+	Room string `json:"room"`
+	N    uint64 `json:"n"`
+}
+
+func (p *page) tick(event string, t tick) {
+	if event == "all" {
+		if !p.all.hear(t.N) {
+			p.w.fail(recoveredAll, "%s: event to everybody %d after %+v", p.name, t.N, p.all)
+		}
+		return
+	}
+	v := p.viewOf(t.Room)
+	v.mayHear("tick")
+	was := v.ticks
+	if ok := v.ticks.hear(t.N); !ok && v.state == in {
+		p.w.fail(recoveredAll, "%s: host's emit %d in %s after %+v", p.name, t.N, v.name, was)
+	}
+}
+
+// fresh is the beginning of a session: it is in no room.
+func (v *view) fresh() {
+	v.state, v.last, v.told, v.asking, v.joinAt = out, 0, false, false, 0
+	v.ticks = counter{}
+}
+
+// lose ends the membership for good.
+func (v *view) lose() { v.state, v.asking, v.askAt = out, false, time.Time{} }
+
+// uncertain ends what was certain of the membership.
+func (v *view) uncertain() {
+	if v.state != out {
+		v.state = unsure
+	}
+}
+
+func (v *view) mayHear(event string) {
+	if v.state == out {
+		v.p.w.fail(nothingMore, "%s: %s of %s, which it is not in", v.p.name, event, v.name)
+	}
+}
+
+// live takes an entry at its place in the order: a new_message, or the ack of an own message.
+func (v *view) live(e chat.Entry) {
+	w := v.p.w
+	if e.Seq <= v.last {
+		w.fail(inOrder, "%s: %s/%d %s after %d", v.p.name, v.name, e.Seq, e.Text, v.last)
+	}
+	if v.state == in {
+		v.mind(e)
+	}
+	v.last = e.Seq
+	v.add(e)
+}
+
+// mind looks for a hole before e.
+func (v *view) mind(e chat.Entry) {
+	next := max(v.last, v.joinAt) + 1
+	if e.Seq <= next {
+		return
+	}
+	if v.told {
+		v.told = false
+		return
+	}
+	for seq := next; seq < e.Seq; seq++ {
+		missing := v.p.w.entry(v.name, seq)
+		if m := v.p.w.messages[missing.Text]; m == nil || m.page != v.p || m.acked != nil || !m.inDoubt {
+			v.p.w.fail(holeTold, "%s: %s/%d %s comes after %d (joined at %d): %d %s is missing", v.p.name, v.name, e.Seq, e.Text, v.last, v.joinAt, seq, missing.Text)
+		}
+	}
+	v.behind = true // the ack was lost with a connection; a page cannot know, and asks
+}
+
+// own takes an acked message of the page's.
+func (v *view) own(e chat.Entry, once bool) {
+	if once || e.Seq > v.last && v.state == in {
+		v.live(e)
+		return
+	}
+	v.add(e) // the ack of a retry, of what has come before
+}
+
+// add puts an entry where it belongs. It must be the store's.
+func (v *view) add(e chat.Entry) {
+	if s := v.p.w.entry(v.name, e.Seq); s.ID != e.ID || s.Text != e.Text || s.Seq != e.Seq || s.UserID != e.UserID {
+		v.p.w.fail(neverFalse, "%s: was told %s/%d %s (%s), the store has %+v", v.p.name, v.name, e.Seq, e.Text, e.ID, s)
+	}
+	if id, ok := v.entries[e.Seq]; ok && id != e.ID {
+		v.p.w.fail(inOrder, "%s: two entries are %s/%d", v.p.name, v.name, e.Seq)
+	}
+	v.entries[e.Seq] = e.ID
+	for v.entries[v.cursor+1] != "" {
+		v.cursor++
+	}
+}
+
+// tend does what is due in the room.
+func (v *view) tend(now time.Time) {
+	if now.Before(v.askAt) {
+		return
+	}
+	switch {
+	case v.want && (v.state == out || v.state == unsure):
+		v.join()
+	case !v.want && (v.state == in || v.state == unsure):
+		v.leave()
+	case v.state == in && v.behind && !v.asking:
+		v.catchUp()
+	}
+}
+
+func (v *view) later() {
+	v.askAt = time.Now().Add(v.p.w.between(v.p.rng, 200, 2000))
+}
+
+func (v *view) join() {
+	p := v.p
+	wasBanned := p.w.banned(p.user, v.name)
+	wasIn := v.state == unsure
+	if !wasIn {
+		v.last, v.told, v.joinAt = 0, false, 0
+	}
+	v.state = joining
+	p.ask("join_room", v.name, fields{"room": v.name}, func(a answer) {
+		switch {
+		case a.OK:
+			p.note("in %s at %d", v.name, a.Seq)
+			v.state, v.joinAt = in, a.Seq
+			v.ticks.restart(p.server.ticks[v.name])
+			v.behind = v.behind || v.cursor < a.Seq
+			return
+		case a.Error.Code == chat.Unavailable:
+		case a.Error.Code == chat.Forbidden && (wasBanned || p.w.banned(p.user, v.name)):
+		default:
+			p.w.fail(neverFalse, "%s: join %s: %s", p.name, v.name, a.Error.Code)
+		}
+		if v.state = out; wasIn {
+			v.state = unsure
+		}
+		v.later()
+	})
+}
+
+func (v *view) leave() {
+	v.state = leaving
+	v.p.ask("leave_room", v.name, fields{"room": v.name}, func(a answer) {
+		if !a.OK {
+			v.p.w.fail(neverFalse, "%s: leave %s: %s", v.p.name, v.name, a.Error.Code)
+		}
+		v.p.note("left %s", v.name)
+		v.lose()
+	})
+}
+
+// catchUp asks for what follows the cursor.
+func (v *view) catchUp() {
+	p, after, least := v.p, v.cursor, max(v.joinAt, v.last)
+	limit := 1 + p.rng.IntN(60)
+	v.asking = true
+	p.w.stats.history++
+	p.ask("history", v.name, fields{"room": v.name, "after": after, "limit": limit}, func(a answer) {
+		v.asking = false
+		if v.state != in {
+			return
+		}
+		if !a.OK {
+			v.refused(a)
+			return
+		}
+		p.note("history of %s after %d: %d, more %v", v.name, after, len(a.Entries), a.More)
+		if len(a.Entries) > limit {
+			p.w.fail(inOrder, "%s: %d entries of %s, limit %d", p.name, len(a.Entries), v.name, limit)
+		}
+		v.pageOf(a, after)
+		if v.behind = a.More; !a.More && v.cursor < least {
+			p.w.fail(inOrder, "%s: history of %s ends at %d, live was %d, joined at %d", p.name, v.name, v.cursor, v.last, v.joinAt)
+		}
+	})
+}
+
+func (v *view) refused(a answer) {
+	if a.Error.Code != chat.Unavailable {
+		v.p.w.fail(neverFalse, "%s: history of %s: %s", v.p.name, v.name, a.Error.Code)
+	}
+	v.later()
+}
+
+// pageOf takes a page that follows after.
+func (v *view) pageOf(a answer, after uint64) {
+	for i, e := range a.Entries {
+		if e.Seq != after+1+uint64(i) {
+			v.p.w.fail(inOrder, "%s: history of %s after %d has %d at place %d", v.p.name, v.name, after, e.Seq, i)
+		}
+		v.add(e)
+	}
+}
+
+// look asks for an older page, as a page that is scrolled up.
+func (v *view) look(before uint64, limit int) {
+	if !v.p.online() || v.state != in {
+		return
+	}
+	payload := fields{"room": v.name, "limit": limit}
+	if before > 0 {
+		payload["before"] = before
+	}
+	had := before > 1 && before-1 <= v.cursor // then the page ends right before
+	v.p.ask("history", v.name, payload, func(a answer) {
+		if v.state != in {
+			return
+		}
+		if !a.OK {
+			v.refused(a)
+			return
+		}
+		if len(a.Entries) > 0 {
+			v.pageOf(a, a.Entries[0].Seq-1)
+		}
+		if n := len(a.Entries); had && (n == 0 || a.Entries[n-1].Seq != before-1) {
+			v.p.w.fail(inOrder, "%s: history of %s before %d: %+v", v.p.name, v.name, before, a.Entries)
+		}
+	})
+}
