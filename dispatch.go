@@ -9,7 +9,7 @@ import (
 // dispatch runs the handler of an event, on the client's goroutine.
 func (c *Client) dispatch(in *socketio.Event) {
 	sp := c.space
-	e := &Event{Name: in.Name, Args: Args{in.Args}, NeedsAck: in.HasAck, client: c, ackID: in.ID}
+	e := newEvent(c, in)
 	h := sp.handlers[in.Name]
 	if h == nil {
 		h = sp.any
@@ -33,6 +33,10 @@ func (c *Client) dispatch(in *socketio.Event) {
 	case e.NeedsAck && !e.answered:
 		c.ack(e, res)
 	}
+}
+
+func newEvent(c *Client, in *socketio.Event) *Event {
+	return &Event{Name: in.Name, Args: Args{in.Args}, NeedsAck: in.HasAck, client: c, ackID: in.ID}
 }
 
 // call runs h; a panic is an Internal error.

@@ -65,6 +65,15 @@ func decodeMessage(e *Event) (p messagePayload, err error) {
 }
 
 func chatMessage(ctx context.Context, c *Client, e *Event) ([]any, error) {
+	a, err := newMessage(ctx, c, e)
+	if err == nil {
+		_, err = c.space.post(ctx, a)
+	}
+	return nil, err
+}
+
+// newMessage is what a chat_message has saved, once all have agreed.
+func newMessage(ctx context.Context, c *Client, e *Event) (*appending, error) {
 	p, err := decodeMessage(e)
 	if err != nil {
 		return nil, err
@@ -83,8 +92,7 @@ func chatMessage(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	if err := c.space.gate(ctx, c, &m); err != nil {
 		return nil, err
 	}
-	_, err = c.space.post(ctx, &appending{entry: m, client: c, event: e})
-	return nil, err
+	return &appending{entry: m, client: c, event: e}, nil
 }
 
 // gate runs the OnMessage hooks. They may change what a message says, not whose it is nor where it goes.

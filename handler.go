@@ -120,7 +120,8 @@ func OnAny(h Handler) Option {
 }
 
 // Use wraps every handler of the namespace, the Hub's own included; the first middleware given is the
-// outermost. The Hub answers the acks of its own events itself: their handlers return no values.
+// outermost. The Hub answers the acks of its own events itself: their handlers return no values. With middleware a
+// client's chat_message is handled when the one before is saved, not beside it, so that what stands around it sees its end.
 func Use(middleware ...func(next Handler) Handler) Option {
 	return optionFunc(func(b *builder) { b.space.use = append(b.space.use, middleware...) })
 }
@@ -152,7 +153,8 @@ func OnLeave(f func(ctx context.Context, c *Client, room string)) Option {
 // OnMessage is the gate of chat_message: it runs before a message is saved, in the handler of the event, and
 // may change the entry's Text, Meta and ReplyTo, or reject it by an error (Rejected, say). Several run in the
 // order given, each seeing what the last one left. A sender's retry passes the gate again. A host's Post does
-// not pass it.
+// not pass it. A client's messages pass it one after the other, while those before may still be on their way to the
+// store.
 func OnMessage(f func(ctx context.Context, c *Client, m *Entry) error) Option {
 	return optionFunc(func(b *builder) { b.space.onMessage = append(b.space.onMessage, f) })
 }

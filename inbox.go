@@ -132,10 +132,15 @@ func (c *Client) work() {
 		}
 		in.queue = nil
 		in.mu.Unlock()
+		var saving pipeline
 		for i := range jobs {
-			c.do(jobs[i])
+			if !saving.take(c, jobs[i].event) {
+				saving.drain(c, 0)
+				c.do(jobs[i])
+			}
 			jobs[i] = job{}
 		}
+		saving.drain(c, 0)
 	}
 }
 
@@ -143,12 +148,7 @@ func (c *Client) do(j job) {
 	in := &c.inbox
 	if j.event != nil {
 		c.dispatch(j.event)
-		in.mu.Lock()
-		in.bytes -= j.event.Size + jobOverhead
-		if in.bytes <= c.space.hub.set.limits.Inbox/2 {
-			in.releaseLocked()
-		}
-		in.mu.Unlock()
+		c.taken(j.event)
 		return
 	}
 	c.safely(j.hook)
@@ -159,6 +159,17 @@ func (c *Client) do(j job) {
 			close(in.waits.finished)
 		}
 		in.mu.Unlock()
+	}
+}
+
+// taken makes room for what comes after an event.
+func (c *Client) taken(e *socketio.Event) {
+	in := &c.inbox
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.bytes -= e.Size + jobOverhead
+	if in.bytes <= c.space.hub.set.limits.Inbox/2 {
+		in.releaseLocked()
 	}
 }
 

@@ -43,6 +43,7 @@ type appending struct {
 	entry   Entry
 	client  *Client // who is to be answered at the entry's place in the order; nil: nobody
 	event   *Event
+	until   time.Time         // the store's deadline
 	done    chan appendResult // of size 1
 	settled atomic.Bool       // it was answered, or given up
 }
@@ -62,23 +63,36 @@ var errUnavailable = Errorf(Unavailable, "the store does not answer, try again")
 
 // post saves an entry and delivers it. It waits until that is done, or for ctx, or for the store's deadline.
 func (sp *space) post(ctx context.Context, a *appending) (Entry, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return Entry{}, err
-	}
-	a.entry.ID = id.String()
-	a.done = make(chan appendResult, 1)
 	if !sp.hub.handlers.enter() {
 		return Entry{}, ErrClosed
 	}
 	defer sp.hub.handlers.leave()
+	if err := sp.begin(a); err != nil {
+		return Entry{}, err
+	}
+	return a.wait(ctx)
+}
+
+// begin puts an entry on its way; wait must follow.
+func (sp *space) begin(a *appending) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	a.entry.ID = id.String()
+	a.done = make(chan appendResult, 1)
+	a.until = time.Now().Add(sp.hub.set.timeouts.Store)
 	sp.hub.journal.add(sp, a)
+	return nil
+}
+
+func (a *appending) wait(ctx context.Context) (Entry, error) {
 	select { // of a memory store's result there is no waiting, nor need for a timer
 	case r := <-a.done:
 		return r.entry, r.err
 	default:
 	}
-	deadline := time.NewTimer(sp.hub.set.timeouts.Store)
+	deadline := time.NewTimer(time.Until(a.until))
 	defer deadline.Stop()
 	select {
 	case r := <-a.done:

@@ -415,3 +415,45 @@ func TestEraseUser(t *testing.T) {
 		}
 	})
 }
+
+// What one client sends at once shares a transaction, in its order; what it sends then is handled after that.
+func TestOneClientsMessagesShareATransaction(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newHookedStore()
+		hub := newHub(t, byUser(), chat.WithStore(store), chat.WithRooms("r"), chat.WithPresence(0))
+		ann, bob := chattest.Dial(t, hub, as("ann")), chattest.Dial(t, hub, as("bob"))
+		calls := 0
+		store.onAppend(func(ctx context.Context, e []chat.Entry) ([]chat.Appended, error) {
+			calls++
+			time.Sleep(10 * time.Millisecond)
+			return store.Store.Append(ctx, e)
+		})
+		texts := make([]string, 200)
+		for i := range texts {
+			texts[i] = fmt.Sprint(i)
+			ann.Emit("chat_message", object{"text": texts[i], "message_id": texts[i]})
+			if i%50 == 49 {
+				ann.Emit("chat_message", "") // an error among them has its own answer
+			}
+		}
+		if a := mustAsk(t, ann, "history", object{"limit": 200}); len(a.Entries) != 200 {
+			t.Errorf("%d entries", len(a.Entries))
+		}
+		live(t, bob, 1, texts...)
+		live(t, ann, 1, texts...)
+		for range 4 {
+			ann.Expect("error")
+		}
+		if calls > 20 {
+			t.Errorf("%d transactions", calls)
+		}
+		store.onAppend(func(context.Context, []chat.Entry) ([]chat.Appended, error) { return nil, errors.New("down") })
+		for range 3 {
+			ann.Emit("chat_message", "x")
+		}
+		for range 3 {
+			ann.Expect("error")
+		}
+	})
+}

@@ -16,7 +16,9 @@ type space struct {
 	set      *spaceSettings
 	handlers map[string]Handler // read only
 	any      Handler
-	epoch    string // of offsets: they mean nothing to another process
+	// pipelined: chat_message is the library's own, with nothing of the host's around it; see pipeline.
+	pipelined bool
+	epoch     string // of offsets: they mean nothing to another process
 
 	// mu guards what follows. Whoever emits holds it from the moment an event gets its number until the event
 	// is in every outbox: an offset then says exactly what a client has seen, since events enter each outbox
@@ -57,6 +59,7 @@ func newSpace(h *core, set *spaceSettings) *space {
 	for name, h := range set.handlers {
 		sp.handlers[name] = chain(h, set.use)
 	}
+	sp.pipelined = set.handlers["chat_message"] == nil && len(set.use) == 0
 	if set.any != nil {
 		sp.any = chain(set.any, set.use)
 	}

@@ -1,0 +1,56 @@
+package chat
+
+import (
+	"context"
+
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// pipelineMost bounds the messages of one client that are on their way to the store.
+const pipelineMost = 64
+
+// pipeline is the messages of one client that are being saved. A page that comes back sends all that it has queued at once: one after the other each
+// would wait for a commit of its own. Whatever else the client sends is handled after they are done. It belongs to the inbox's goroutine.
+type pipeline []piped
+
+type piped struct {
+	in *socketio.Event
+	e  *Event
+	a  *appending
+}
+
+// take begins to save a chat_message. It is false for any other event, and where the host's own code stands around chat_message and has to see its end.
+func (p *pipeline) take(c *Client, in *socketio.Event) bool {
+	if in == nil || in.Name != "chat_message" || in.TooDeep || !c.space.pipelined {
+		return false
+	}
+	p.drain(c, pipelineMost-1)
+	e := newEvent(c, in)
+	var a *appending
+	_, err := c.call(func(ctx context.Context, c *Client, e *Event) (_ []any, err error) {
+		if a, err = newMessage(ctx, c, e); err == nil {
+			err = c.space.begin(a)
+		}
+		return nil, err
+	}, e)
+	if err != nil {
+		c.fail(e, err)
+		c.taken(in)
+		return true
+	}
+	*p = append(*p, piped{in, e, a})
+	return true
+}
+
+// drain waits for the oldest until no more than most are left.
+func (p *pipeline) drain(c *Client, most int) {
+	for len(*p) > most {
+		first := (*p)[0]
+		(*p)[0] = piped{}
+		*p = (*p)[1:]
+		if _, err := first.a.wait(c.handlerContext()); err != nil {
+			c.fail(first.e, err)
+		}
+		c.taken(first.in)
+	}
+}
