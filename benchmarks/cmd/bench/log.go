@@ -9,6 +9,7 @@ import (
 	"math"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -95,12 +96,22 @@ func (b *bench) measureLog(ctx context.Context) *LogFigures {
 		return f
 	}
 	b.measureStores(ctx, f)
-	f.Delivery = b.measureDelivery(ctx)
+	if b.wants("delivery") {
+		f.Delivery = b.measureDelivery(ctx)
+	}
 	return f
 }
 
+// logParts are what -only may name beside -log.
+var logParts = []string{"memory", "sqlite", "postgres", "delivery"}
+
+func (b *bench) wants(part string) bool { return b.logOnly == nil || slices.Contains(b.logOnly, part) }
+
 func (b *bench) measureStores(ctx context.Context, f *LogFigures) {
-	for _, open := range []func() (logStore, func() error, error){b.memory, b.sqlite, b.postgres} {
+	for i, open := range []func() (logStore, func() error, error){b.memory, b.sqlite, b.postgres} {
+		if !b.wants(logParts[i]) {
+			continue
+		}
 		s, done, err := open()
 		figures := &StoreFigures{Name: s.name, Title: s.title}
 		f.Stores = append(f.Stores, figures)
@@ -168,7 +179,7 @@ func (b *bench) acked(ctx context.Context, s logStore, mode string, rooms int, t
 		return nil, err
 	}
 	a := r.Acked
-	slog.Info(mode, "store", s.name, "rooms", rooms, "per_s", tenth(a.PerSecond), "us_message", tenth(a.Micros),
+	slog.Info(mode, "store", s.name, "rooms", rooms, "per_s", tenth(a.PerSecond), "us_message", tenth(a.Micros), "db_us", tenth(a.DBMicros),
 		"batch", tenth(a.Batch), "p50_ms", tenth(a.Wait.P50), "p99_ms", tenth(a.Wait.P99))
 	return a, nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "", "servers to measure, with commas: bare, chat, node, centrifuge, zishang, gosocketio, python")
+	only := flag.String("only", "", "servers to measure, with commas: bare, chat, node, centrifuge, zishang, gosocketio, python; with -log its parts: memory, sqlite, postgres, delivery")
 	quick := flag.Bool("quick", false, "a short form, to see that it works; its figures mean little")
 	libsOnly := flag.Bool("libs", false, "only the comparison of WebSocket libraries")
 	logOnly := flag.Bool("log", false, "only the part of the log: what saving costs, with each store")
@@ -38,10 +38,6 @@ func run(ctx context.Context, root, only string, quick, libsOnly, logOnly, draw 
 		}
 		return r.report(root)
 	}
-	chosen, err := choose(servers, only)
-	if err != nil {
-		return err
-	}
 	b, err := newBench(root)
 	if err != nil {
 		return err
@@ -51,9 +47,16 @@ func run(ctx context.Context, root, only string, quick, libsOnly, logOnly, draw 
 	if quick || libsOnly || logOnly || only != "" {
 		out = b.bin
 	}
-	withLibs, withLog := only == "" && !logOnly, only == "" && !libsOnly
-	if libsOnly || logOnly {
-		chosen = nil
+	withLibs, withLog := only == "" && !logOnly, only == "" && !libsOnly || logOnly
+	var chosen []server
+	switch {
+	case logOnly:
+		b.logOnly, err = chooseLog(only)
+	case !libsOnly:
+		chosen, err = choose(servers, only)
+	}
+	if err != nil {
+		return err
 	}
 	if quick {
 		b.sizes, b.logSizes = quickSizes, quickLogSizes

@@ -50,6 +50,7 @@ type bench struct {
 	began time.Time
 
 	logSizes logSizes
+	logOnly  []string // of logParts; nil: all
 }
 
 func (s sizes) idle() load.Plan {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -148,4 +149,18 @@ func choose(all []server, only string) ([]server, error) {
 		}
 	}
 	return out, nil
+}
+
+// chooseLog does the same with the parts of the log; an empty list is nil.
+func chooseLog(only string) ([]string, error) {
+	if only == "" {
+		return nil, nil
+	}
+	parts := strings.Split(only, ",")
+	for _, part := range parts {
+		if !slices.Contains(logParts, part) {
+			return nil, errors.New("the log has no part " + part)
+		}
+	}
+	return parts, nil
 }
