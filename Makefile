@@ -2,17 +2,18 @@
 # make test   everything that must hold; installs what it needs (as root on Debian)
 # make lint   gofmt, go vet, staticcheck
 # make bench  the cost table, beside other servers: benchmarks/RESULTS.md
+# make chaos  the cut test at length, beside Node's socket.io: tests/chaos/RESULTS.md (CHAOS="-seed 1 -only sqlite" for a part)
 # make fuzz   the long form of the fuzz runs (FUZZTIME=5m for each target)
 
 SHELL := /bin/bash
 PART := scripts/part
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES := . store/sqlite store/postgres tests/routers benchmarks
+MODULES := . store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
 export GOFLAGS := -buildvcs=false
 
-.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz lint bench clean
+.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut chaos lint bench clean
 
 demo: page
 	@echo "open http://$(ADDR)"
@@ -30,6 +31,7 @@ test:
 	$(PART) "fuzzing, 3 s a target" $(MAKE) -s fuzz-short; \
 	$(PART) "npm clients 1.7.4 to 4.8" $(MAKE) -s interop; \
 	$(PART) "browser" $(MAKE) -s browser; \
+	$(PART) "cut test, short" $(MAKE) -s cut; \
 	echo "=== all: $$((SECONDS - start)) s"
 
 deps:
@@ -57,6 +59,13 @@ interop:
 
 browser:
 	tests/browser/run
+
+cut:
+	cd examples/durable && go test -race ./...
+	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run 'Cut$$' . && go test -race -skip 'Cut$$' .
+
+chaos:
+	cd tests/chaos && npm ci --silent && go run . $(if $(CHAOS),$(CHAOS),-out .)
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -1,0 +1,87 @@
+// All pages of a run in one process: a plan as the argument, commands on stdin, what happened on stdout, a line each.
+//
+//   talk N    each page writes, N messages a second in all
+//   quiet     none writes any more
+//   close     one page of each room writes the last message there
+//   read URL  a newcomer reads all rooms from the start
+//   end
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { io } from "socket.io-client-4.8";
+import { Page } from "./page.mjs";
+import { random } from "./random.mjs";
+
+const plan = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const put = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+
+const pages = plan.clients.map((spec, client) => new Page(spec, (kind, fields) => put({ kind, t: Date.now(), client, ...fields })));
+const rooms = [...new Set(plan.clients.flatMap((c) => c.rooms))];
+let talking = false;
+
+function talk(perSecond) {
+  talking = true;
+  pages.forEach((page, i) => {
+    const next = random(plan.seed + i);
+    const names = [...page.rooms.keys()];
+    const mean = (1000 * pages.length) / perSecond;
+    let n = 0;
+    const again = () => {
+      if (!talking) return;
+      page.say(next() < plan.lobby ? names[0] : names[1 + Math.floor(next() * (names.length - 1))], `${page.user}-${++n}`);
+      setTimeout(again, mean * (0.2 + 1.6 * next()));
+    };
+    setTimeout(again, mean * next());
+  });
+}
+
+const closing = new Map(); // the room's last message and who writes it
+function close() {
+  for (const name of rooms) {
+    const page = pages.find((p) => p.rooms.has(name));
+    const id = `${page.user}-closes-${name}`;
+    page.say(name, id);
+    closing.set(name, { page, id });
+  }
+}
+
+// state tells how far the pages are from having everything.
+function state() {
+  const s = { kind: "state", t: Date.now(), queued: 0, connected: 0, behind: 0, closed: closing.size };
+  for (const p of pages) {
+    s.queued += p.queue.size;
+    if (p.socket.connected) s.connected++;
+    for (const r of p.rooms.values()) {
+      const last = closing.get(r.name)?.page.rooms.get(r.name);
+      if (!r.caughtUp || r.hole() || (last && (r.boot !== last.boot || r.last < last.last))) s.behind++;
+    }
+  }
+  return s;
+}
+
+async function read(url) {
+  const socket = io(url, { auth: { user: "reader" }, transports: ["websocket"], forceNew: true });
+  const ask = (event, payload) => socket.timeout(10_000).emitWithAck(event, payload);
+  for (const room of rooms) {
+    await ask("join_room", { room });
+    for (let after = 0, more = true; more; ) {
+      const page = await ask("history", { room, after, limit: 200 });
+      for (const e of page.entries) {
+        put({ kind: "log", room, boot: e.boot, seq: e.seq, id: e.id, user: e.user_id, message: e.message_id, at: Date.parse(e.timestamp) });
+        after = e.seq;
+      }
+      more = page.more;
+    }
+  }
+  socket.disconnect();
+  put({ kind: "read" });
+}
+
+setInterval(() => put(state()), 200);
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const [command, arg] = line.split(" ");
+  if (command === "talk") talk(Number(arg));
+  if (command === "quiet") talking = false;
+  if (command === "close") close();
+  if (command === "read") read(arg).catch((err) => put({ kind: "read", code: String(err) }));
+  if (command === "end") process.exit(0);
+}).on("close", () => process.exit(0));

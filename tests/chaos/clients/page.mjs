@@ -1,0 +1,166 @@
+// A page as docs/events.md asks for: what is sent waits in a queue until it is acked; a connection that was not
+// recovered joins its rooms anew and reads on from the last entry; one that was recovered does nothing.
+import { io as connect4 } from "socket.io-client-4.8";
+import connect2 from "socket.io-client-2";
+import { Room } from "./room.mjs";
+
+const patience = 3_000; // ms, for an ack
+const pause = 300; // ms, before what failed is tried again
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+export const textOf = (id) => `This is what ${id} says, neither more nor less.`;
+
+export class Page {
+  // record(kind, fields) writes down what happens to this page.
+  constructor(spec, record) {
+    this.user = spec.user;
+    this.record = record;
+    this.rooms = new Map(spec.rooms.map((name) => [name, new Room(name)]));
+    this.queue = new Map(); // by message_id, in the order in which they were written
+    this.turn = 0; // counts connections
+    this.socket = open(spec);
+    this.socket.on("connect", () => this.connected());
+    this.socket.on("disconnect", (reason) => this.disconnected(reason));
+    this.socket.on("new_message", (e) => this.heard(e));
+    this.socket.on("error", (e) => {
+      if (e?.code) this.record("error", { room: e.room, code: e.code, event: e.event, after: e.after });
+    }); // of 2.x also what is wrong with the connection, as an Error
+  }
+
+  connected() {
+    this.turn++;
+    const recovered = this.socket.recovered === true;
+    this.record("connect", { recovered, sid: this.socket.id });
+    for (const room of this.rooms.values()) {
+      if (!recovered) room.joined = room.caughtUp = false;
+      if (!room.caughtUp) this.catchUp(room, this.turn);
+      else this.flush(room);
+    }
+  }
+
+  disconnected(reason) {
+    this.turn++;
+    this.record("disconnect", { reason });
+  }
+
+  // call resolves to the ack, or to nothing where there was none in time or the connection went away.
+  call(event, payload) {
+    return new Promise((done) => {
+      const timer = setTimeout(done, patience);
+      this.socket.emit(event, payload, (answer) => {
+        clearTimeout(timer);
+        done(answer);
+      });
+    });
+  }
+
+  // insist calls until it is answered with ok; nothing once the connection has gone away.
+  async insist(turn, event, payload) {
+    while (turn === this.turn) {
+      const answer = await this.call(event, payload());
+      if (turn !== this.turn) return undefined;
+      if (answer?.ok) return answer;
+      this.record("refused", { event, room: payload().room, code: answer?.error?.code ?? "no answer" });
+      await sleep(pause);
+    }
+    return undefined;
+  }
+
+  async catchUp(room, turn) {
+    const joined = await this.insist(turn, "join_room", () => ({ room: room.name }));
+    if (!joined) return;
+    room.startAnew(joined.boot ?? "");
+    this.record("join", { room: room.name, seq: joined.seq, boot: room.boot });
+    room.joined = true;
+    this.flush(room);
+    if (!(await this.readOn(room, turn))) return;
+    room.caughtUp = true;
+    this.look(room);
+  }
+
+  // readOn reads the log from the last entry that is known to its end.
+  async readOn(room, turn) {
+    for (;;) {
+      const after = room.last;
+      const page = await this.insist(turn, "history", () => ({ room: room.name, after, limit: 200 }));
+      if (!page) return false;
+      this.record("history", { room: room.name, after, boot: room.boot, entries: page.entries.map(brief) });
+      for (const e of page.entries) {
+        this.checkText(e);
+        room.add(e.seq);
+      }
+      if (!page.more) return true;
+    }
+  }
+
+  heard(e) {
+    const room = this.rooms.get(e.room);
+    this.record("live", { room: e.room, boot: e.boot, ...brief(e) });
+    this.checkText(e);
+    if (!room) return;
+    room.add(e.seq);
+    this.look(room);
+  }
+
+  // look sees to a hole: it is written down, and filled from the log.
+  async look(room) {
+    if (!room.caughtUp || room.repairing) return;
+    room.repairing = true;
+    for (let hole; (hole = room.hole()) && room.caughtUp; ) {
+      this.record("hole", { room: room.name, boot: room.boot, ...hole });
+      if (!(await this.readOn(room, this.turn))) break;
+      if (room.hole()?.from === hole.from) await sleep(pause);
+    }
+    room.repairing = false;
+  }
+
+  say(room, id) {
+    const m = { room, id, attempts: 0 };
+    this.queue.set(id, m);
+    this.record("write", { room, message: id });
+    this.send(m);
+  }
+
+  flush(room) {
+    for (const m of this.queue.values()) if (m.room === room.name) this.send(m);
+  }
+
+  send(m) {
+    clearTimeout(m.timer);
+    if (!this.socket.connected || !this.rooms.get(m.room).joined || !this.queue.has(m.id)) return;
+    const attempt = ++m.attempts;
+    this.record("send", { room: m.room, message: m.id, attempt });
+    m.timer = setTimeout(() => this.send(m), patience);
+    this.socket.emit("chat_message", { room: m.room, text: textOf(m.id), message_id: m.id }, (a) => this.answered(m, attempt, a));
+  }
+
+  answered(m, attempt, answer) {
+    if (!answer?.ok) {
+      this.record("refused", { event: "chat_message", room: m.room, message: m.id, attempt, code: answer?.error?.code });
+      clearTimeout(m.timer);
+      m.timer = setTimeout(() => this.send(m), pause);
+      return;
+    }
+    const e = answer.message;
+    this.record("ack", { room: m.room, attempt, boot: e.boot, ...brief(e) });
+    this.checkText(e);
+    clearTimeout(m.timer);
+    this.queue.delete(m.id);
+    const room = this.rooms.get(m.room);
+    if ((e.boot ?? "") !== room.boot) return;
+    room.add(e.seq);
+    this.look(room);
+  }
+
+  checkText(e) {
+    if (e.text !== textOf(e.message_id)) this.record("mangled", { room: e.room, seq: e.seq, id: e.id, message: e.message_id });
+  }
+}
+
+const brief = (e) => ({ seq: e.seq, id: e.id, user: e.user_id, message: e.message_id, at: Date.parse(e.timestamp) });
+
+// open connects as browsers do, in less of a hurry than a test and more than the defaults.
+function open({ url, user, version, transports }) {
+  const o = { transports, forceNew: true, reconnectionDelay: 200, reconnectionDelayMax: 1_000, timeout: 5_000 };
+  return version === 2 ? connect2(url, { ...o, query: { user } }) : connect4(url, { ...o, auth: { user } });
+}
