@@ -212,9 +212,24 @@ func TestRights(t *testing.T) {
 	dsn := database(t, "")
 	open(t, dsn)
 	conn := connect(t, dsn)
-	exec(t, conn, `CREATE ROLE writer LOGIN; GRANT USAGE ON SCHEMA parley_chat TO writer;
-		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA parley_chat TO writer`)
-	save(t, open(t, strings.Replace(dsn, "//postgres@", "//writer@", 1)), message(1))
+	role := roleOf(t, conn)
+	exec(t, conn, "GRANT USAGE ON SCHEMA parley_chat TO "+role+"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA parley_chat TO "+role)
+	s := open(t, strings.Replace(dsn, "//postgres@", "//"+role+"@", 1))
+	save(t, s, message(1))
+	w := watch(t, s)
+	publishIn(t, conn, true, chat.Post{Text: "x", UserID: "bob"})
+	eventually(t, "grown", func() bool { return w.told("/ lobby") > 0 })
+	if n, err := s.EraseUser(t.Context(), "bob"); n != 1 || err != nil {
+		t.Errorf("EraseUser: %d, %v", n, err)
+	}
+}
+
+// roleOf makes a role that may log in and nothing else. Roles are the server's, not a database's, hence the name.
+func roleOf(t *testing.T, conn *pgx.Conn) string {
+	t.Helper()
+	role := "only_" + conn.Config().Database
+	exec(t, conn, "CREATE ROLE "+role+" LOGIN")
+	return role
 }
 
 func TestKeysExpire(t *testing.T) {

@@ -344,10 +344,11 @@ func TestPublishRights(t *testing.T) {
 	dsn := database(t, "")
 	s, conn := open(t, dsn), connect(t, dsn)
 
-	exec(t, conn, "CREATE ROLE publisher LOGIN; GRANT USAGE ON SCHEMA parley_chat TO publisher; GRANT INSERT ON parley_chat.outbox TO publisher")
+	role := roleOf(t, conn)
+	exec(t, conn, "GRANT USAGE ON SCHEMA parley_chat TO "+role+"; GRANT INSERT ON parley_chat.outbox TO "+role)
 	publishers := []*pgx.Conn{}
 	for range 2 {
-		publishers = append(publishers, connect(t, strings.Replace(dsn, "//postgres@", "//publisher@", 1)))
+		publishers = append(publishers, connect(t, strings.Replace(dsn, "//postgres@", "//"+role+"@", 1)))
 	}
 	tx, err := publishers[0].Begin(t.Context())
 	if err != nil {
