@@ -52,40 +52,40 @@ type action struct {
 }
 
 var actions = []action{
-	{30, func(_ *world, rng *rand.Rand, p *page, v *view) { p.say(v.name, rng.IntN(5) > 0, rng.IntN(2) == 0) }},
-	{4, func(w *world, rng *rand.Rand, p *page, v *view) {
+	{100, func(_ *world, rng *rand.Rand, p *page, v *view) { p.say(v.name, rng.IntN(5) > 0, rng.IntN(2) == 0) }},
+	{12, func(w *world, rng *rand.Rand, p *page, v *view) {
 		for range 2 + rng.IntN(8) {
 			p.say(v.name, true, true)
 		}
 	}},
-	{5, func(w *world, _ *rand.Rand, _ *page, v *view) { w.newPost(v.name) }},
-	{6, func(w *world, _ *rand.Rand, _ *page, v *view) { w.emit(v.name) }},
-	{3, func(w *world, _ *rand.Rand, _ *page, v *view) { w.emit("") }},
-	{6, func(w *world, _ *rand.Rand, _ *page, v *view) {
+	{15, func(w *world, _ *rand.Rand, _ *page, v *view) { w.newPost(v.name) }},
+	{20, func(w *world, _ *rand.Rand, _ *page, v *view) { w.emit(v.name) }},
+	{10, func(w *world, _ *rand.Rand, _ *page, v *view) { w.emit("") }},
+	{15, func(w *world, _ *rand.Rand, _ *page, v *view) {
 		if w.kinds.foreign {
 			w.append(v.name)
 		}
 	}},
-	{6, drop},
-	{6, cutSoon},
-	{4, vanish},
-	{4, stall},
-	{8, func(w *world, _ *rand.Rand, _ *page, _ *view) { w.resumeAll() }},
-	{4, func(_ *world, _ *rand.Rand, _ *page, v *view) { v.want = !v.want }},
-	{4, func(_ *world, rng *rand.Rand, _ *page, v *view) { v.look(uint64(rng.IntN(20)), 1+rng.IntN(30)) }},
-	{7, func(_ *world, rng *rand.Rand, p *page, v *view) { p.typing(v, rng.IntN(2) == 0) }},
-	{10, func(w *world, rng *rand.Rand, _ *page, _ *view) {
+	{15, drop},
+	{20, cutSoon},
+	{10, vanish},
+	{12, stall},
+	{25, func(w *world, _ *rand.Rand, _ *page, _ *view) { w.resumeAll() }},
+	{10, func(_ *world, _ *rand.Rand, _ *page, v *view) { v.want = !v.want }},
+	{12, func(_ *world, rng *rand.Rand, _ *page, v *view) { v.look(uint64(rng.IntN(20)), 1+rng.IntN(30)) }},
+	{20, func(_ *world, rng *rand.Rand, p *page, v *view) { p.typing(v, rng.IntN(2) == 0) }},
+	{25, func(w *world, rng *rand.Rand, _ *page, _ *view) {
 		if !w.set.raw {
 			to := weather(rng.IntN(int(weathers)))
 			w.note("weather: %v", to)
 			w.db.setWeather(to)
 		}
 	}},
-	{6, func(w *world, _ *rand.Rand, _ *page, _ *view) { w.db.setWeather(calm) }},
-	{2, ban},
-	{1, func(w *world, rng *rand.Rand, _ *page, _ *view) { w.killOne(rng) }},
+	{15, func(w *world, _ *rand.Rand, _ *page, _ *view) { w.db.setWeather(calm) }},
+	{6, ban},
+	{2, func(w *world, rng *rand.Rand, _ *page, _ *view) { w.killOne(rng) }},
 	{1, func(w *world, rng *rand.Rand, _ *page, _ *view) { w.endOne(rng) }},
-	{1, func(_ *world, _ *rand.Rand, p *page, _ *view) { p.reload() }},
+	{2, func(_ *world, _ *rand.Rand, p *page, _ *view) { p.reload() }},
 }
 
 var totalWeight = func() (n int) {
@@ -179,6 +179,7 @@ func ban(w *world, _ *rand.Rand, p *page, v *view) {
 	defer w.mu.Unlock()
 	key := [2]string{p.user, v.name}
 	w.ban[key] = !w.ban[key]
+	w.bans++
 	w.note("%s banned from %s: %v", p.user, v.name, w.ban[key])
 }
 

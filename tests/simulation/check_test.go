@@ -13,6 +13,7 @@ func (w *world) settle() {
 	w.db.setWeather(calm)
 	w.mu.Lock()
 	clear(w.ban)
+	w.bans++
 	w.mu.Unlock()
 	for _, p := range w.pages {
 		p.comeAt = time.Now()

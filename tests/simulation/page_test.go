@@ -24,7 +24,7 @@ type page struct {
 	server  *server // of sock
 	comeAt  time.Time
 	plain   bool // the next connect asks for no recovery
-	bans    string
+	bans    int  // changes of bans until it connected
 	waiting map[uint64]*request
 	nextAck uint64
 	busy    time.Time // until then the inbox of an earlier connection may have something to do
@@ -106,9 +106,9 @@ func (p *page) connect() {
 	}
 	data, _ := json.Marshal(auth)
 	p.note("connects to server %d pid %.6s offset %s", p.server.n, auth["pid"], auth["offset"])
-	p.bans = p.w.bansOf(p.user)
+	p.bans = p.w.bansNow()
 	p.waiting, p.joined, p.stalled = map[uint64]*request{}, false, false
-	p.sock = openSocket(p.server.hub, p.w.set.buffer, "0"+string(data))
+	p.sock = openSocket(p.server.hub, p.w.set.buffer, "0"+string(data), p.w.mutant)
 	p.w.sockets = append(p.w.sockets, p.sock)
 }
 
@@ -269,7 +269,7 @@ func (p *page) back() {
 	if v := p.views[p.w.rooms[0]]; p.w.set.everyone && v.state == out {
 		v.state = unsure
 	}
-	if p.bans != p.w.bansOf(p.user) {
+	if p.bans != p.w.bansNow() {
 		for _, v := range p.views {
 			v.uncertain()
 		}

@@ -2,13 +2,15 @@ package simulation_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/parleychat/chat"
 )
 
-// A bug is how a model breaks the contract of chat.Store, to show that the invariants find it.
+// A bug is what a mutant does, to show that the invariants find it: a model that breaks the contract of chat.Store, or a
+// connection that does to packets what a Hub must not.
 type bug int
 
 const (
@@ -16,10 +18,17 @@ const (
 	bugDrop       // an entry is answered as saved, and is not
 	bugTwice      // a seq is given twice
 	bugForget     // a message_id is forgotten
-	bugFirst      // a page leaves its first entry out
+	bugPage       // a page leaves its first entry out
+	bugLose       // a new_message does not come
+	bugDouble     // it comes twice
+	bugLate       // it comes after the next packet
+	bugDeaf       // a host's emit does not come
+	bugSilent     // an ack does not come
+	bugLie        // an ack has another seq
+	bugPolicy     // the room policy is not asked
 )
 
-const bugEvery = 5 // every fifth entry, or page, has the bug
+const bugEvery = 5 // every fifth entry, page or packet of the kind has the bug
 
 // A model is the simplest correct chat.Store.
 type model struct {
@@ -86,7 +95,7 @@ func (m *model) Page(_ context.Context, q chat.PageQuery) (page []chat.Entry, mo
 			page = append(page, e)
 		}
 	}
-	if m.pages++; m.bug == bugFirst && m.pages%bugEvery == 0 && len(page) > 1 {
+	if m.pages++; m.bug == bugPage && m.pages%bugEvery == 0 && len(page) > 1 {
 		page = page[1:]
 	}
 	if more = len(page) > q.Limit; more && q.After != nil {
@@ -106,8 +115,18 @@ func (m *model) Bounds(_ context.Context, namespace, room string) (first, last u
 	return 1, last, nil
 }
 
+// log is a room's log, whatever the bug.
+func (m *model) log(room string) []chat.Entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.room("/", room).entries)
+}
+
 // whole reads a room's log as it stands.
 func whole(s chat.Store, room string) []chat.Entry {
+	if m, ok := s.(*model); ok {
+		return m.log(room)
+	}
 	var all []chat.Entry
 	after := uint64(0)
 	for {

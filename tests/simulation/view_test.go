@@ -178,7 +178,7 @@ func (v *view) later() {
 
 func (v *view) join() {
 	p := v.p
-	wasBanned := p.w.banned(p.user, v.name)
+	bans, wasBanned := p.w.bansNow(), p.w.banned(p.user, v.name)
 	wasIn := v.state == unsure
 	if !wasIn {
 		v.last, v.told, v.joinAt = 0, false, 0
@@ -186,6 +186,8 @@ func (v *view) join() {
 	v.state = joining
 	p.ask("join_room", v.name, fields{"room": v.name}, func(a answer) {
 		switch {
+		case a.OK && wasBanned && bans == p.w.bansNow():
+			p.w.fail(nothingMore, "%s: joined %s in spite of the policy", p.name, v.name)
 		case a.OK:
 			p.note("in %s at %d", v.name, a.Seq)
 			v.state, v.joinAt = in, a.Seq

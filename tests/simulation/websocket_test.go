@@ -17,6 +17,7 @@ import (
 type socket struct {
 	l       *link
 	connect string // the CONNECT packet
+	mutant  *mutant
 	work    sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
@@ -34,8 +35,8 @@ type arrival struct {
 	packet string
 }
 
-func openSocket(h http.Handler, buffer int, connect string) *socket {
-	s := &socket{l: newLink(buffer), connect: connect, readCut: -1, writeCut: -1}
+func openSocket(h http.Handler, buffer int, connect string, m *mutant) *socket {
+	s := &socket{l: newLink(buffer), connect: connect, mutant: m, readCut: -1, writeCut: -1}
 	s.resumed = sync.NewCond(&s.mu)
 	u, _ := url.Parse("http://chat.test/socket.io/?EIO=4&transport=websocket")
 	r := &http.Request{
@@ -94,7 +95,9 @@ func (s *socket) arrived(text string) bool {
 	case text[0] == '2':
 		s.writeLocked("3")
 	case text[0] == '4':
-		s.in = append(s.in, arrival{time.Now(), text[1:]})
+		for _, packet := range s.mutant.pass(text[1:]) {
+			s.in = append(s.in, arrival{time.Now(), packet})
+		}
 	}
 	return true
 }

@@ -2,13 +2,11 @@ package simulation_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -82,6 +80,7 @@ type world struct {
 	rooms []string
 	pages []*page
 
+	mutant  *mutant // nil: none
 	db      *database
 	servers []*server // slots; nil: down
 	past    []*server
@@ -96,8 +95,9 @@ type world struct {
 	stats    stats
 	closing  bool // no server comes after those that end
 
-	mu  sync.Mutex // guards ban
-	ban map[[2]string]bool
+	mu   sync.Mutex // guards what follows
+	ban  map[[2]string]bool
+	bans int // changes of ban
 }
 
 type stats struct {
@@ -120,7 +120,9 @@ func newWorld(seed uint64, k kinds, b bug) *world {
 		messages: map[string]*message{}, known: map[string][]chat.Entry{}, ban: map[[2]string]bool{},
 	}
 	var base chat.Store = newModel(b)
-	if b != noBug {
+	if b >= bugLose {
+		w.mutant = &mutant{bug: b}
+	} else if b != noBug {
 		w.set.raw = false
 	} else if w.set.raw || w.set.memory {
 		base = chat.NewMemoryStore(0, 0)
@@ -180,7 +182,7 @@ func (w *world) newServer() *server {
 }
 
 func (w *world) mayJoin(_ context.Context, c *chat.Client, room string) error {
-	if w.banned(c.User().ID, room) {
+	if w.banned(c.User().ID, room) && (w.mutant == nil || w.mutant.bug != bugPolicy) {
 		return chat.Errorf(chat.Forbidden, "not you")
 	}
 	return nil
@@ -192,14 +194,11 @@ func (w *world) banned(user, room string) bool {
 	return w.ban[[2]string{user, room}]
 }
 
-// bansOf is a text of all bans of a user.
-func (w *world) bansOf(user string) (s string) {
-	for _, room := range w.rooms {
-		if w.banned(user, room) {
-			s += room
-		}
-	}
-	return s
+// bansNow is another number after each change of a ban.
+func (w *world) bansNow() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bans
 }
 
 func (w *world) between(rng *rand.Rand, from, to int) time.Duration {
@@ -417,11 +416,4 @@ func (w *world) release() {
 	w.db.work.Wait()
 }
 
-func (w *world) jsonOf(v any) string {
-	b, _ := json.Marshal(v)
-	return string(b)
-}
-
 func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
-
-func reverse[T any](s []T) []T { slices.Reverse(s); return s }
