@@ -43,7 +43,7 @@ func (b *bench) measureHistory(ctx context.Context, s logStore) (*HistoryFigures
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.onLog(ctx, s.history, load.Plan{Mode: "history", Members: 1, Rooms: 1, Entries: b.logSizes.Entries})
+	r, err := b.once(ctx, logServer(s.history), load.Plan{Mode: "history", Members: 1, Rooms: 1, Entries: b.logSizes.Entries})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parleychat/chat/benchmarks/internal/load"
@@ -52,7 +53,7 @@ type LogFigures struct {
 }
 
 // StoreFigures are of the library with one store. Crowd is with some members in
-// each room, Alone with one; beside each the bare loop in batches of the size
+// each room, Alone with one; beside each is the bare loop in batches of the size
 // that the run before it had.
 type StoreFigures struct {
 	Name      string           `json:"name"`
@@ -62,8 +63,11 @@ type StoreFigures struct {
 	CrowdBare []*load.Inserted `json:"crowd_bare,omitempty"`
 	Alone     []*load.Acked    `json:"alone,omitempty"`
 	AloneBare []*load.Inserted `json:"alone_bare,omitempty"`
-	Paced     *load.Acked      `json:"paced,omitempty"`
-	History   *HistoryFigures  `json:"history,omitempty"`
+	// BareServer is the bare Go server, which keeps an entry in a slice and
+	// answers, beside Alone; of the memory store only.
+	BareServer []*load.Acked   `json:"bare_server,omitempty"`
+	Paced      *load.Acked     `json:"paced,omitempty"`
+	History    *HistoryFigures `json:"history,omitempty"`
 }
 
 // DeliveryFigures are of the first table's runs, with the host's event and with
@@ -81,13 +85,11 @@ type logStore struct {
 	process     int
 }
 
-func (s logStore) bare() bool { return s.name != "memory" }
-
 // measureLog runs the part. What cannot be had is said, and the rest goes on.
 func (b *bench) measureLog(ctx context.Context) *LogFigures {
 	f := &LogFigures{Sizes: b.logSizes}
 	var errs []error
-	for _, p := range [][2]string{{"log", "./servers/log"}, {"chat", "./servers/chat"}, {"insert", "./cmd/insert"}} {
+	for _, p := range [][2]string{{"log", "./servers/log"}, {"chat", "./servers/chat"}, {"bare", "./servers/bare"}, {"insert", "./cmd/insert"}} {
 		slog.Info("build", "server", p[0])
 		errs = append(errs, b.build(ctx, p[1], p[0]))
 	}
@@ -139,6 +141,9 @@ func (b *bench) measureStore(ctx context.Context, s logStore, f *StoreFigures) {
 	for range b.logSizes.Rounds {
 		try("acked", func() error { return b.pair(ctx, s, b.logSizes.Rooms, &f.Crowd, &f.CrowdBare) })
 		try("acked, alone", func() error { return b.pair(ctx, s, b.logSizes.Senders, &f.Alone, &f.AloneBare) })
+		if s.name == "memory" {
+			try("bare server", func() error { return b.bareServer(ctx, f) })
+		}
 	}
 	try("acked, paced", func() error {
 		a, err := b.acked(ctx, s, "acked-paced", b.logSizes.Rooms, b.logSizes.PacedTime)
@@ -159,7 +164,7 @@ func (b *bench) pair(ctx context.Context, s logStore, rooms int, own *[]*load.Ac
 	if err != nil {
 		return err
 	}
-	if s.bare() {
+	if s.name != "memory" {
 		i, err := b.insert(ctx, s, int(math.Round(a.Batch)))
 		if err != nil {
 			return err
@@ -172,23 +177,38 @@ func (b *bench) pair(ctx context.Context, s logStore, rooms int, own *[]*load.Ac
 }
 
 func (b *bench) acked(ctx context.Context, s logStore, mode string, rooms int, t time.Duration) (*load.Acked, error) {
-	r, err := b.onLog(ctx, s.db, load.Plan{
+	return b.onServer(ctx, logServer(s.db), load.Plan{
 		Mode: mode, Members: b.logSizes.Senders, Rooms: rooms, Rate: b.logSizes.Rate, DB: s.process, Warm: b.sizes.Warm, Time: t,
 	})
+}
+
+func (b *bench) onServer(ctx context.Context, s server, p load.Plan) (*load.Acked, error) {
+	r, err := b.once(ctx, s, p)
 	if err != nil {
 		return nil, err
 	}
 	a := r.Acked
-	slog.Info(mode, "store", s.name, "rooms", rooms, "per_s", tenth(a.PerSecond), "us_message", tenth(a.Micros), "db_us", tenth(a.DBMicros),
+	slog.Info(p.Mode, "server", strings.Join(s.argv, " "), "rooms", p.Rooms, "per_s", tenth(a.PerSecond), "us_message", tenth(a.Micros), "db_us", tenth(a.DBMicros),
 		"batch", tenth(a.Batch), "p50_ms", tenth(a.Wait.P50), "p99_ms", tenth(a.Wait.P99))
 	return a, nil
 }
 
-// onLog measures one plan on a fresh server with the store that db names.
-func (b *bench) onLog(ctx context.Context, db string, p load.Plan) (load.Result, error) {
+// bareServer has the run of the lone senders on the bare Go server.
+func (b *bench) bareServer(ctx context.Context, f *StoreFigures) error {
+	s := goServer("bare", "", "log", ".", "./servers/bare", "")
+	s.argv = append(s.argv, "-noroom")
+	a, err := b.onServer(ctx, s, load.Plan{Mode: "acked", Members: b.logSizes.Senders, Rooms: b.logSizes.Senders, Warm: b.sizes.Warm, Time: b.logSizes.Time})
+	if err == nil {
+		f.BareServer = append(f.BareServer, a)
+	}
+	return err
+}
+
+// logServer is the library with the store that db names.
+func logServer(db string) server {
 	s := goServer("log", "", "log", ".", "./servers/log", "")
 	s.argv = append(s.argv, "-db", db)
-	return b.once(ctx, s, p)
+	return s
 }
 
 func (b *bench) insert(ctx context.Context, s logStore, batch int) (*load.Inserted, error) {

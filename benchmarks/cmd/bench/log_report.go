@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/parleychat/chat/benchmarks/internal/load"
@@ -66,6 +67,11 @@ func (s logSizes) rows() []logRow {
 	crowd, alone := fmt.Sprintf("%d in a room", s.inARoom()), "each alone in its room"
 	rows := s.ackedRows(crowd, func(f *StoreFigures) []*load.Acked { return f.Crowd }, func(f *StoreFigures) []*load.Inserted { return f.CrowdBare })
 	rows = append(rows, s.ackedRows(alone, func(f *StoreFigures) []*load.Acked { return f.Alone }, func(f *StoreFigures) []*load.Inserted { return f.AloneBare })...)
+	rows = append(rows,
+		logRow{"a bare Go server that keeps them in a slice: µs of its CPU a message", 1, func(f *StoreFigures) []float64 { return of(f.BareServer, ackedMicros) }},
+		logRow{"**× the bare server:** µs of server CPU a message", 2, func(f *StoreFigures) []float64 {
+			return ratios(f.aloneMicros(), of(f.BareServer, ackedMicros))
+		}})
 	paced := func(of func(*load.Acked) float64) func(*StoreFigures) []float64 {
 		return func(f *StoreFigures) []float64 {
 			if f.Paced == nil {
@@ -111,23 +117,25 @@ func (f *LogFigures) tables() string {
 	}
 	b.WriteString("\n| --- |" + strings.Repeat(" --- |", len(f.Stores)) + "\n")
 	for _, row := range f.Sizes.rows() {
-		b.WriteString("| " + row.label + " |")
+		cells, any := "", false
 		for _, s := range f.Stores {
-			b.WriteString(" " + logCell(row.of(s), row.digits) + " |")
+			text, ok := logCell(row.of(s), row.digits)
+			cells, any = cells+" "+text+" |", any || ok
 		}
-		b.WriteString("\n")
+		if any {
+			b.WriteString("| " + row.label + " |" + cells + "\n")
+		}
 	}
-	b.WriteString("\n" + f.deliveryTable() + "\n" + f.historyTable())
-	return b.String()
+	return b.String() + f.deliveryTable() + f.historyTable()
 }
 
 // logCell is the median of v; a figure that a store does not have is 0 or none.
-func logCell(v []float64, digits int) string {
+func logCell(v []float64, digits int) (text string, ok bool) {
 	m, ok := median(v)
 	if !ok || m == 0 {
-		return "–"
+		return "–", false
 	}
-	return number(m, digits)
+	return number(m, digits), true
 }
 
 func (f *LogFigures) deliveryTable() string {
@@ -136,7 +144,7 @@ func (f *LogFigures) deliveryTable() string {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("| the first table's runs | the host's event | `chat_message`, saved in the memory store | ratios | median ratio |\n| --- | --- | --- | --- | --- |\n")
+	b.WriteString("\n| the first table's runs | the host's event | `chat_message`, saved in the memory store | ratios | median ratio |\n| --- | --- | --- | --- | --- |\n")
 	for _, m := range []metric{
 		{"µs of server CPU per delivery, saturated", 2, saturatedMicros},
 		{"deliveries per second in that run", 0, saturatedRate},
@@ -154,8 +162,11 @@ func (f *LogFigures) deliveryTable() string {
 }
 
 func (f *LogFigures) historyTable() string {
+	if !slices.ContainsFunc(f.Stores, func(s *StoreFigures) bool { return s.History != nil }) {
+		return ""
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "| a page of %d, of %s entries | p50 ms | p99 ms | longest ms | pages |\n| --- | --- | --- | --- | --- |\n",
+	fmt.Fprintf(&b, "\n| a page of %d, of %s entries | p50 ms | p99 ms | longest ms | pages |\n| --- | --- | --- | --- | --- |\n",
 		load.PageSize, number(float64(f.Sizes.Entries), 0))
 	for _, s := range f.Stores {
 		if s.History == nil {
@@ -213,6 +224,7 @@ func (f *LogFigures) method(z sizes) string {
 - The bare loop is a process of its own (`+"`cmd/insert`"+`), after each run of the library in the same file or on the same server, %s, with the same durability (SQLite: WAL and synchronous=FULL; PostgreSQL: fsync=on).
   It inserts rows of the same columns and lengths into a table made like the library's table of entries, with its primary key; no keys of messages, nothing looked up, nobody asked; one transaction a batch, as large as the library's were on average.
   SQLite: one prepared statement a row on one connection. PostgreSQL: one prepared INSERT … SELECT unnest(arrays) a batch, a transaction by itself, one round trip.
+- Beside the memory store, the bare Go server of the first table does the lone senders' run: it decodes a message, appends it to a slice, encodes it and answers; no key is looked up, nothing is checked.
 - %d rounds in turn; a figure is the median, a ratio the median of those of neighbours. The load shares the cores with the server and the database; the bare loop has them to itself.
 - The paced run: %d messages a second in all, one after the other, %s. The wait is from the call that sends a message to the frame with its ack.
 - The first table's runs: saturated (%d members, %d senders) %d times, paced (%d members, %d texts a second) %d times, each with the host's event and with `+"`chat_message`"+` in turn. A delivery of the

@@ -55,6 +55,9 @@ func (f *LogFigures) panels() []logPanel {
 			page.add(v.Title, "own", v.historyMax())
 		}
 		cpu.add(v.Title, "own", v.aloneMicros())
+		if len(v.BareServer) > 0 {
+			cpu.add("bare Go server", "bare", of(v.BareServer, ackedMicros))
+		}
 		wait.add(v.Title, "own", v.pacedP99())
 	}
 	return []logPanel{rate, cpu, wait, page}

@@ -27,6 +27,8 @@ type client struct {
 	sid  string
 	// place is the index among the room's members, -1 outside; under room.mu.
 	place int
+	// in is the room that was asked for, of the log's run; the reader's own.
+	in string
 	// rest is a frame's start whose end has not come yet; the reader's own.
 	rest []byte
 
@@ -149,6 +151,8 @@ func (c *client) packet(p []byte) bool {
 		c.send(frame([]byte(`40{"sid":"` + c.sid + `"}`)))
 		c.room.join(c)
 		return true
+	case p[1] == '2' && len(p) > 2 && p[2] != '[': // EVENT with an ack
+		return c.ask(p[2:])
 	case p[1] == '2': // EVENT
 		if out, ok := event(p); ok {
 			c.room.broadcast(out)

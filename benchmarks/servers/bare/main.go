@@ -1,6 +1,6 @@
 // Command bare is the yardstick: a broadcast server that does what one room of
 // Socket.IO needs over a direct WebSocket, and nothing else. It has no polling,
-// no acks, no recovery, no limits and no lost-peer detection: it is what the
+// no recovery, no limits and no lost-peer detection: it is what the
 // work itself costs in Go.
 //
 // What it holds for a connection at rest: the socket, one goroutine on a small

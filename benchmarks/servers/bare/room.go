@@ -22,6 +22,7 @@ type room struct {
 	mu      sync.RWMutex
 	members []*client
 	writers writers
+	logs    logs
 }
 
 func (r *room) join(c *client) {
@@ -81,6 +82,10 @@ const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 // ServeHTTP upgrades to WebSocket and lets the HTTP server's goroutine and
 // buffers go.
 func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path == "/stats" {
+		r.logs.stats(w, req)
+		return
+	}
 	key := req.Header.Get("Sec-WebSocket-Key")
 	if key == "" || req.URL.Query().Get("EIO") != "4" {
 		http.Error(w, "a direct WebSocket with EIO=4, please", http.StatusBadRequest)
