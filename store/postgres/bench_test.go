@@ -84,7 +84,7 @@ func BenchmarkBare(b *testing.B) {
 	})
 }
 
-// BenchmarkPage reads 50 entries in the middle of a room that has a million.
+// BenchmarkPage reads 50 entries at changing places of a room that has a million.
 func BenchmarkPage(b *testing.B) {
 	dsn := database(b, "")
 	s := open(b, dsn)
@@ -95,56 +95,21 @@ func BenchmarkPage(b *testing.B) {
 		SELECT 1, g, 'message', 'id', 'ann', 'sid', 'a text of a usual length, as people write them', now(), '', '' FROM generate_series(2, 1000000) g`); err != nil {
 		b.Fatal(err)
 	}
-	n := uint64(0)
-	for b.Loop() {
-		n = (n + 314159) % 999900
-		entries, _, err := s.Page(b.Context(), chat.PageQuery{Namespace: "/", Room: "lobby", After: &n, Limit: 50})
-		if err != nil || len(entries) != 50 {
-			b.Fatal(len(entries), err)
-		}
+	for _, name := range []string{"after", "before"} {
+		b.Run(name, func(b *testing.B) {
+			n := uint64(0)
+			for b.Loop() {
+				n = (n + 314159) % 999900
+				after, before := n, n+51
+				q := chat.PageQuery{Namespace: "/", Room: "lobby", Before: &before, Limit: 50}
+				if name == "after" {
+					q.After, q.Before = &after, nil
+				}
+				entries, _, err := s.Page(b.Context(), q)
+				if err != nil || len(entries) != 50 || entries[0].Seq != n+1 {
+					b.Fatal(len(entries), err)
+				}
+			}
+		})
 	}
-}
-
-// BenchmarkPublish is a transaction with one message in it, until a Watch tells of it; with more, what one of them takes.
-func BenchmarkPublish(b *testing.B) {
-	durable(b, func(b *testing.B, dsn string) {
-		s, conn := open(b, dsn), connect(b, dsn)
-		ctx, cancel := context.WithCancel(b.Context())
-		grown, done := make(chan struct{}, 1), make(chan error, 1)
-		go func() {
-			done <- s.Watch(ctx, func(string, string) {
-				select {
-				case grown <- struct{}{}:
-				default:
-				}
-			})
-		}()
-		defer func() { cancel(); <-done }()
-		n := uint64(0)
-		for _, size := range []int{1, 1000} {
-			b.Run(fmt.Sprint(size), func(b *testing.B) {
-				var committing time.Duration
-				posts := make([]chat.Post, size)
-				for i := range posts {
-					posts[i].Text = message(i).Text
-				}
-				for b.Loop() {
-					start := time.Now()
-					if err := publishSome(b.Context(), conn, true, posts); err != nil {
-						b.Fatal(err)
-					}
-					committing += time.Since(start)
-					for n += uint64(size); ; <-grown {
-						if _, last, err := s.Bounds(b.Context(), "/", "lobby"); err != nil || last > n {
-							b.Fatal(last, err)
-						} else if last == n {
-							break
-						}
-					}
-				}
-				perEntry(b, size)
-				b.ReportMetric(float64(committing.Nanoseconds())/float64(b.N*size), "ns/entry-to-commit")
-			})
-		}
-	})
 }

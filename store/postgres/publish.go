@@ -48,8 +48,8 @@ func InNamespace(name string) PublishOption {
 // also when the process ends right after the commit. Until then nobody sees it, and it holds up nobody: neither the room nor other transactions that publish.
 //
 // After the commit a relay gives the message its Seq and Timestamp: every Hub with a Store on the database relays (see Store.Watch), usually within
-// milliseconds. Without such a Hub the messages wait in the table parley_chat.outbox. Messages of one transaction keep their order, and a transaction
-// that was begun to publish after another had committed comes after it; of transactions side by side either may come first. A message whose
+// milliseconds. Without such a Hub the messages wait in the table parley_chat.outbox. Messages of one transaction keep their order, and a
+// message published after another transaction has committed comes after that one's; of transactions side by side either may come first. A message whose
 // (namespace, room, UserID, MessageID) has been saved before is dropped: the first record stands.
 //
 // It takes no Store, only the tables: postgres.New or Open must have run on the database once, or the error is PostgreSQL's undefined_table (42P01). The role needs
