@@ -80,7 +80,7 @@ func BenchmarkBare(b *testing.B) {
 	}
 }
 
-// BenchmarkPage reads 50 entries in the middle of a room that has a million.
+// BenchmarkPage reads 50 entries at changing places of a room that has a million.
 func BenchmarkPage(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "chat.db")
 	s := open(b, path)
@@ -90,12 +90,21 @@ func BenchmarkPage(b *testing.B) {
 	run(b, raw(b, path), `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
 		WITH RECURSIVE g (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM g WHERE n < 1000000)
 		SELECT 1, n, 'message', 'id', 'ann', 'sid', 'a text of a usual length, as people write them', 0, '', '' FROM g`)
-	n := uint64(0)
-	for b.Loop() {
-		n = (n + 314159) % 999900
-		entries, _, err := s.Page(b.Context(), chat.PageQuery{Namespace: "/", Room: "lobby", After: &n, Limit: 50})
-		if err != nil || len(entries) != 50 {
-			b.Fatal(len(entries), err)
-		}
+	for _, name := range []string{"after", "before"} {
+		b.Run(name, func(b *testing.B) {
+			n := uint64(0)
+			for b.Loop() {
+				n = (n + 314159) % 999900
+				after, before := n, n+51
+				q := chat.PageQuery{Namespace: "/", Room: "lobby", Before: &before, Limit: 50}
+				if name == "after" {
+					q.After, q.Before = &after, nil
+				}
+				entries, _, err := s.Page(b.Context(), q)
+				if err != nil || len(entries) != 50 || entries[0].Seq != n+1 {
+					b.Fatal(len(entries), err)
+				}
+			}
+		})
 	}
 }

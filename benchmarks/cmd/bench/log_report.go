@@ -32,17 +32,7 @@ func ackedP99(a *load.Acked) float64      { return a.Wait.P99 }
 func bareRate(i *load.Inserted) float64   { return i.PerSecond }
 func bareMicros(i *load.Inserted) float64 { return i.Micros + i.DBMicros }
 
-func (f *StoreFigures) crowdRate() []float64 { return of(f.Crowd, ackedRate) }
-func (f *StoreFigures) aloneRate() []float64 { return of(f.Alone, ackedRate) }
-
-func (f *StoreFigures) crowdRatio() []float64 {
-	return ratios(f.crowdRate(), of(f.CrowdBare, bareRate))
-}
-
-func (f *StoreFigures) aloneRatio() []float64 {
-	return ratios(f.aloneRate(), of(f.AloneBare, bareRate))
-}
-
+func (f *StoreFigures) crowdRate() []float64   { return of(f.Crowd, ackedRate) }
 func (f *StoreFigures) aloneMicros() []float64 { return of(f.Alone, ackedMicros) }
 
 func (f *StoreFigures) pacedP99() []float64 {
