@@ -23,6 +23,7 @@ type page struct {
 	joined  bool    // CONNECT was answered
 	server  *server // of sock
 	comeAt  time.Time
+	polls   bool // its transport is long polling
 	plain   bool // the next connect asks for no recovery
 	bans    int  // changes of bans until it connected
 	waiting map[uint64]*request
@@ -33,6 +34,7 @@ type page struct {
 	sid, pid, offset string
 	session          *server   // where pid means something
 	heard            time.Time // when the last event with an offset came, or the session began
+	replay           bool      // what comes is of before
 	hasStalled       bool      // in this session: then an event may have come long after it was sent
 	lost             time.Time
 	all              counter // of events to everybody
@@ -108,7 +110,7 @@ func (p *page) connect() {
 	p.note("connects to server %d pid %.6s offset %s", p.server.n, auth["pid"], auth["offset"])
 	p.bans = p.w.bansNow()
 	p.waiting, p.joined, p.stalled = map[uint64]*request{}, false, false
-	p.sock = openSocket(p.server.hub, p.w.set.buffer, "0"+string(data), p.w.mutant)
+	p.sock = openSocket(p.server.hub, p.polls, p.w.set.buffer, "0"+string(data), p.w.mutant)
 	p.w.sockets = append(p.w.sockets, p.sock)
 }
 
@@ -171,6 +173,7 @@ func (p *page) receive() {
 	}
 	s := p.sock
 	packets, open := s.take()
+	defer func() { p.replay = false }()
 	for _, a := range packets {
 		p.packet(a)
 		if p.sock != s {
@@ -236,6 +239,7 @@ func (p *page) accepted(data string) {
 	recovered := !p.plain && hello.Pid != "" && hello.Pid == p.pid
 	p.note("online, recovered %v, sid %.6s", recovered, hello.Sid)
 	if recovered {
+		p.replay = true
 		p.w.stats.recovered++
 		p.back()
 		return
@@ -253,7 +257,8 @@ func (p *page) accepted(data string) {
 	}
 }
 
-// mustRecover wants that a session which could be had back was.
+// mustRecover wants that a session which could be had back was. A Hub that has let go of events which are older than the window does not know
+// that a page whose last one is older than that has missed none.
 func (p *page) mustRecover() {
 	if p.plain || p.pid == "" || p.session != p.server || p.w.set.outbox > 0 || p.hasStalled {
 		return
@@ -291,7 +296,9 @@ func (p *page) event(data string) {
 	}
 	var offset string
 	if json.Unmarshal(values[len(values)-1], &offset) == nil && offset != "" {
-		p.offset, p.heard = offset, time.Now()
+		if p.offset = offset; !p.replay {
+			p.heard = time.Now()
+		}
 	}
 	decode := func(v any) {
 		if err := json.Unmarshal(values[1], v); err != nil {

@@ -195,7 +195,7 @@ func (v *view) join() {
 			v.behind = v.behind || v.cursor < a.Seq
 			return
 		case a.Error.Code == chat.Unavailable:
-		case a.Error.Code == chat.Forbidden && (wasBanned || p.w.banned(p.user, v.name)):
+		case a.Error.Code == chat.Forbidden && (wasBanned || bans != p.w.bansNow()):
 		default:
 			p.w.fail(neverFalse, "%s: join %s: %s", p.name, v.name, a.Error.Code)
 		}

@@ -141,6 +141,7 @@ func newWorld(seed uint64, k kinds, b bug) *world {
 		if w.set.shared && i == 1 {
 			p.user = "u0"
 		}
+		p.polls = rng.IntN(4) == 0
 		for _, name := range w.rooms {
 			p.views[name] = newView(p, name)
 			p.views[name].want = rng.IntN(4) > 0
