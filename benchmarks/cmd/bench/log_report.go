@@ -27,6 +27,8 @@ func ackedRate(a *load.Acked) float64     { return a.PerSecond }
 func ackedMicros(a *load.Acked) float64   { return a.Micros }
 func ackedDBMicros(a *load.Acked) float64 { return a.DBMicros }
 func ackedBatch(a *load.Acked) float64    { return a.Batch }
+func ackedAppend(a *load.Acked) float64   { return a.Append }
+func ackedBusy(a *load.Acked) float64     { return a.Busy }
 func ackedP50(a *load.Acked) float64      { return a.Wait.P50 }
 func ackedP99(a *load.Acked) float64      { return a.Wait.P99 }
 func bareRate(i *load.Inserted) float64   { return i.PerSecond }
@@ -87,6 +89,8 @@ func (s logSizes) ackedRows(who string, own func(*StoreFigures) []*load.Acked, b
 	return []logRow{
 		{who + ": saved and acked a second (load included)", 0, acked(ackedRate)},
 		{"entries in a batch", 1, acked(ackedBatch)},
+		{"ms of a batch in the store", 1, acked(ackedAppend)},
+		{"part of the time in which the store was at work", 2, acked(ackedBusy)},
 		{"the bare loop in such batches: rows a second", 0, func(f *StoreFigures) []float64 { return of(bare(f), bareRate) }},
 		{"**× bare**", 2, func(f *StoreFigures) []float64 { return ratios(of(own(f), ackedRate), of(bare(f), bareRate)) }},
 		{"µs of server CPU a message", 1, acked(ackedMicros)},

@@ -15,6 +15,8 @@ import (
 type Stats struct {
 	Appends int64 `json:"appends"`
 	Entries int64 `json:"entries"`
+	// Nanos is how long the calls took together.
+	Nanos int64 `json:"nanos"`
 	// Last has the last seq of each room that was asked for.
 	Last []uint64 `json:"last,omitempty"`
 }
@@ -29,6 +31,11 @@ type Acked struct {
 	DBMicros float64 `json:"db_us_per_message,omitempty"`
 	// Batch is how many entries the store was given at a time; 0: not known.
 	Batch float64 `json:"batch,omitempty"`
+	// Append is the mean time of the store's Append in ms, Busy how many of
+	// those calls were under way at a time on average: what 1 is short of is
+	// time in which nothing was being saved.
+	Append float64 `json:"append_ms,omitempty"`
+	Busy   float64 `json:"store_busy,omitempty"`
 	// Wait is from the call that sent a message to its ack.
 	Wait Spread `json:"wait"`
 	// LoadCores is the load's own CPU divided by time.
@@ -183,6 +190,9 @@ func (l *Load) ackedWindow(b *book, p Plan, body func(end time.Time) error) (*Ac
 	}
 	if calls := after.stats.Appends - before.stats.Appends; calls > 0 {
 		a.Batch = float64(after.stats.Entries-before.stats.Entries) / float64(calls)
+		busy := time.Duration(after.stats.Nanos - before.stats.Nanos)
+		a.Append = micros(busy) / 1000 / float64(calls)
+		a.Busy = busy.Seconds() / took
 	}
 	return a, nil
 }

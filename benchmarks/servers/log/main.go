@@ -50,7 +50,7 @@ func run(ctx context.Context, addr, db string) error {
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", hub)
 	mux.HandleFunc("/stats", func(w http.ResponseWriter, r *http.Request) {
-		s := load.Stats{Appends: n.appends.Load(), Entries: n.entries.Load()}
+		s := load.Stats{Appends: n.appends.Load(), Entries: n.entries.Load(), Nanos: n.nanos.Load()}
 		rooms, _ := strconv.Atoi(r.FormValue("rooms")) // none: 0
 		for i := range rooms {
 			_, last, err := store.Bounds(r.Context(), "/", load.Room(i))

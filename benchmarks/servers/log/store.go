@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/parleychat/chat"
 	"github.com/parleychat/chat/store/postgres"
@@ -36,7 +37,7 @@ func open(ctx context.Context, db string) (s chat.Store, n *counts, closeStore f
 
 // counts are of the calls of Append.
 type counts struct {
-	appends, entries atomic.Int64
+	appends, entries, nanos atomic.Int64
 }
 
 // counting is a store that counts what is appended.
@@ -46,8 +47,12 @@ type counting struct {
 }
 
 func (s counting) Append(ctx context.Context, entries []chat.Entry) ([]chat.Appended, error) {
-	s.n.appends.Add(1)
-	s.n.entries.Add(int64(len(entries)))
+	start := time.Now()
+	defer func() {
+		s.n.appends.Add(1)
+		s.n.entries.Add(int64(len(entries)))
+		s.n.nanos.Add(int64(time.Since(start)))
+	}()
 	return s.Store.Append(ctx, entries)
 }
 
