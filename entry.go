@@ -2,7 +2,12 @@ package chat
 
 import (
 	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
 	"time"
+
+	"github.com/parleychat/chat/internal/socketio"
 )
 
 // KindMessage is the Kind of an entry that somebody wrote in a room.
@@ -44,11 +49,40 @@ type entryJSON struct {
 }
 
 // MarshalJSON has times in UTC with milliseconds (RFC 3339).
-func (e Entry) MarshalJSON() ([]byte, error) {
-	return json.Marshal(entryJSON{
-		Kind: e.Kind, Room: e.Room, Seq: e.Seq, ID: e.ID, UserID: e.UserID, SID: e.SID, Text: e.Text,
-		Timestamp: e.Timestamp.UTC().Format(timeFormat), MessageID: e.MessageID, ReplyTo: e.ReplyTo, Meta: e.Meta, Deleted: e.Deleted,
-	})
+func (e Entry) MarshalJSON() ([]byte, error) { return e.appendJSON(nil) }
+
+// appendJSON appends what entryJSON says. Each message is encoded once on its way, by this and not by reflection.
+func (e *Entry) appendJSON(dst []byte) ([]byte, error) {
+	if len(e.Meta) > 0 && !json.Valid(e.Meta) {
+		return dst, errors.New("chat: the Meta of an entry holds no valid JSON")
+	}
+	const fields = 200 // their names and what is not text
+	dst = slices.Grow(dst, fields+len(e.Room)+len(e.ID)+len(e.UserID)+len(e.SID)+len(e.Text)+len(e.MessageID)+len(e.ReplyTo)+len(e.Meta))
+	dst = socketio.AppendString(append(dst, `{"kind":`...), e.Kind)
+	dst = socketio.AppendString(append(dst, `,"room":`...), e.Room)
+	dst = strconv.AppendUint(append(dst, `,"seq":`...), e.Seq, 10)
+	dst = socketio.AppendString(append(dst, `,"id":`...), e.ID)
+	dst = socketio.AppendString(append(dst, `,"user_id":`...), e.UserID)
+	dst = appendOptional(dst, `,"sid":`, e.SID)
+	dst = socketio.AppendString(append(dst, `,"text":`...), e.Text)
+	dst = e.Timestamp.UTC().AppendFormat(append(dst, `,"timestamp":"`...), timeFormat)
+	dst = append(dst, '"')
+	dst = appendOptional(dst, `,"message_id":`, e.MessageID)
+	dst = appendOptional(dst, `,"reply_to":`, e.ReplyTo)
+	if len(e.Meta) > 0 {
+		dst = append(append(dst, `,"meta":`...), e.Meta...)
+	}
+	if e.Deleted {
+		dst = append(dst, `,"deleted":true`...)
+	}
+	return append(dst, '}'), nil
+}
+
+func appendOptional(dst []byte, name, text string) []byte {
+	if text == "" {
+		return dst
+	}
+	return socketio.AppendString(append(dst, name...), text)
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.

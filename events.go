@@ -23,7 +23,8 @@ const membersListed = 200
 const (
 	historyDefault = 50
 	historyMost    = 200
-	keyMost        = 128 // bytes of a message_id or reply_to
+	keyMost        = 128  // bytes of a message_id or reply_to
+	userMost       = 1024 // bytes of a user's id: stores have it in an index, and one entry that they cannot save fails its batch
 )
 
 type messagePayload struct {
@@ -35,14 +36,14 @@ type messagePayload struct {
 }
 
 func decodeMessage(e *Event) (p messagePayload, err error) {
-	var raw json.RawMessage
-	if raw, err = decodeFirst[json.RawMessage](e); err != nil {
-		return p, err
-	}
 	if len(e.Args.args.Attachments) > 0 {
 		return p, Errorf(InvalidPayload, "invalid payload: a message holds no binary")
 	}
-	if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] == '"' {
+	var raw []byte // valid JSON: the packet was scanned
+	if len(e.Args.args.Values) > 0 {
+		raw = bytes.TrimSpace(e.Args.args.Values[0])
+	}
+	if len(raw) > 0 && raw[0] == '"' {
 		err = json.Unmarshal(raw, &p.Text)
 	} else if len(raw) > 0 && raw[0] == '{' {
 		err = json.Unmarshal(raw, &p)

@@ -133,11 +133,13 @@ func (l *roomLog) deliver(saved []appended) (held []appended) {
 // goes on all the same.
 func (l *roomLog) deliverOne(s *appended, over bool) bool {
 	sp := l.space
-	enc, err := socketio.Encode(&s.Entry)
-	if err != nil {
+	text, err := s.Entry.appendJSON(nil)
+	if err != nil { // a store has broken its contract: the place in the order is what is left
 		sp.hub.log().Error("chat: entry cannot be encoded", "error", err, "namespace", sp.name, "room", l.name, "seq", s.Entry.Seq)
-		enc = socketio.Encoded{JSON: []byte("null")} // the store has broken its contract
+		left := tombstone(&s.Entry)
+		text, _ = left.appendJSON(nil)
 	}
+	enc := socketio.Encoded{JSON: text}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	// A first record that was delivered long ago. A new entry of a lower seq is another matter: then the store has gone back, as one that is

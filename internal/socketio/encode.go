@@ -40,7 +40,7 @@ func (e *encoder) arg(a any) error {
 	case nil:
 		e.buf = append(e.buf, "null"...)
 	case string:
-		e.buf = appendString(e.buf, a)
+		e.buf = AppendString(e.buf, a)
 	case bool:
 		e.buf = strconv.AppendBool(e.buf, a)
 	case int:
@@ -152,8 +152,8 @@ func markerIndex(text []byte) int {
 	return index
 }
 
-// appendString appends s as a JSON string; invalid UTF-8 becomes U+FFFD.
-func appendString(dst []byte, s string) []byte {
+// AppendString appends s as a JSON string; invalid UTF-8 becomes U+FFFD.
+func AppendString(dst []byte, s string) []byte {
 	const hexDigits = "0123456789abcdef"
 	dst = append(dst, '"')
 	start := 0

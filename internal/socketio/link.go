@@ -37,9 +37,9 @@ type joining struct {
 func (l *link) Session() *engineio.Session { return l.c.s }
 
 func (l *link) Accepted(sid, pid string) {
-	data := appendString([]byte(`{"sid":`), sid)
+	data := AppendString([]byte(`{"sid":`), sid)
 	if pid != "" {
-		data = appendString(append(data, `,"pid":`...), pid)
+		data = AppendString(append(data, `,"pid":`...), pid)
 	}
 	l.c.s.Send(controlPacket(typeConnect, l.namespace, append(data, '}')))
 }

@@ -169,12 +169,12 @@ func EventPacket(namespace, name string, args Encoded, id *uint64, offset string
 	if id != nil {
 		buf = strconv.AppendUint(buf, *id, 10)
 	}
-	buf = appendString(append(buf, '['), name)
+	buf = AppendString(append(buf, '['), name)
 	if len(args.JSON) > 0 {
 		buf = append(append(buf, ','), args.JSON...)
 	}
 	if offset != "" {
-		buf = appendString(append(buf, ','), offset)
+		buf = AppendString(append(buf, ','), offset)
 	}
 	return engineio.NewPacket(append(buf, ']'), args.Attachments...)
 }
