@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -133,6 +134,9 @@ func (sp *space) authenticate(ctx context.Context, req *socketio.ConnectRequest,
 		if t.user, err = sp.set.auth(ctx, newHandshake(req)); err != nil {
 			return err
 		}
+	}
+	if len(t.user.ID) > userMost {
+		return fmt.Errorf("chat: the user's id has %d bytes, and at most %d are allowed", len(t.user.ID), userMost)
 	}
 	if t.user.ID == "" && sp.set.anonymous {
 		t.user.ID = deviceUser(req.Auth)

@@ -17,7 +17,7 @@ import (
 
 // A User is who a client is. One user may have several clients.
 type User struct {
-	ID   string // up to the host; empty: anonymous
+	ID   string // up to the host, at most 1,024 bytes; empty: anonymous
 	Name string // shown to others, may be empty
 	Data any    // the host's own
 }

@@ -36,9 +36,12 @@ func TestAuthErrorsStayInside(t *testing.T) {
 		if h.Query.Get("panic") != "" {
 			panic("boom")
 		}
+		if h.Query.Get("long") != "" {
+			return chat.User{ID: strings.Repeat("x", 1025)}, nil
+		}
 		return chat.User{}, errors.New("secret")
 	}))
-	for _, o := range [][]chattest.Option{{}, {chattest.Query("panic", "1")}} {
+	for _, o := range [][]chattest.Option{{}, {chattest.Query("panic", "1")}, {chattest.Query("long", "1")}} {
 		_, err := chattest.TryDial(t, hub, o...)
 		var refused *chattest.DialError
 		if !errors.As(err, &refused) || strings.Contains(err.Error()+string(refused.Data), "secret") || !strings.Contains(string(refused.Data), "INTERNAL") {

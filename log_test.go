@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -456,4 +457,17 @@ func TestOneClientsMessagesShareATransaction(t *testing.T) {
 			ann.Expect("error")
 		}
 	})
+}
+
+// What a store might not be able to save never comes into a batch with others' messages.
+func TestPostBounds(t *testing.T) {
+	t.Parallel()
+	hub := newHub(t)
+	long := strings.Repeat("x", 2000)
+	for _, p := range []chat.Post{{Text: "x", MessageID: long}, {Text: "x", ReplyTo: long}, {Text: "x", UserID: long}, {}} {
+		var e *chat.Error
+		if _, err := hub.Room("r").Post(t.Context(), p); !errors.As(err, &e) || e.Code != chat.InvalidPayload {
+			t.Error(err)
+		}
+	}
 }

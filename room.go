@@ -23,10 +23,10 @@ type Member struct {
 // A Post is a message that the host writes in a room.
 type Post struct {
 	Text      string
-	UserID    string // whose message it is; may be empty
-	MessageID string // a key for retries, among those of UserID; empty: none
-	ReplyTo   string
-	Meta      any // encoded as JSON; nil: none
+	UserID    string // whose message it is; may be empty; at most 1,024 bytes
+	MessageID string // a key for retries, among those of UserID; empty: none; at most 128 bytes
+	ReplyTo   string // at most 128 bytes
+	Meta      any    // encoded as JSON; nil: none
 }
 
 // Name is the room's name.
@@ -52,6 +52,9 @@ func (r Room) target() Target {
 func (r Room) Post(ctx context.Context, p Post) (Entry, error) {
 	if !validRoom(r.name) {
 		return Entry{}, Errorf(InvalidPayload, "%q is not a room's name", r.name)
+	}
+	if len(p.MessageID) > keyMost || len(p.ReplyTo) > keyMost || len(p.UserID) > userMost {
+		return Entry{}, Errorf(InvalidPayload, "MessageID and ReplyTo have at most %d bytes, UserID %d", keyMost, userMost)
 	}
 	if err := r.space.hub.checkText(p.Text); err != nil {
 		return Entry{}, err
