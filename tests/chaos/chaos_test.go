@@ -37,7 +37,7 @@ func TestCut(t *testing.T) {
 			if store == "postgres" {
 				trial.schedule.restarts = 2
 			}
-			if _, err := trial.conduct(t.Output()); err != nil {
+			if _, err := trial.conduct(t.Output(), false); err != nil {
 				t.Error(err)
 			}
 		})

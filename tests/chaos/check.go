@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -13,6 +12,7 @@ type evidence struct {
 	clients []client
 	records []record
 	log     map[string][]entry // what the server's log holds at the end, room by room, in its order
+	kills   []int64            // when the server was killed, Unix milliseconds
 	lasting bool               // the log is to have outlived everything: what pages saw is compared with it number by number
 }
 
@@ -23,6 +23,7 @@ type verdict struct {
 	Attempts   int   `json:"attempts"`   // chat_message events, retries among them
 	Delivered  int   `json:"delivered"`  // new_message events that reached pages
 	CaughtUp   int   `json:"caught_up"`  // entries that a page first saw in its history
+	Missing    int   `json:"missing"`    // acked messages that the log lacks
 	Lost       int   `json:"lost"`       // acked messages that the log lacks, and entries that a member lacks
 	Doubled    int   `json:"doubled"`    // messages that are in the log again, or that a page was told again
 	Disorder   int   `json:"disorder"`   // events that came after one of a later place
@@ -33,12 +34,13 @@ type verdict struct {
 	Refused    int   `json:"refused"`    // calls that were answered with an error or not at all
 	Recoveries int   `json:"recoveries"` // connections with socket.recovered
 	Rejoins    int   `json:"rejoins"`    // later connections without
+	Strangers  int   `json:"strangers"`  // of those, clients of 4.8 whose server was there all the time
 	GapMS      int64 `json:"gap_ms"`     // the longest time from an entry's timestamp until a member had it
 	OutageMS   int64 `json:"outage_ms"`  // the longest time that a client was without a connection
 
 	gap      finding
 	problems []finding // of Lost, Doubled, Disorder and Wrong
-	holes    []finding
+	holes    []finding // and strangers
 }
 
 func (v *verdict) faultless() bool { return v.Lost+v.Doubled+v.Disorder+v.Wrong == 0 }
@@ -99,6 +101,7 @@ type judge struct {
 	acked    map[string]ackedAt
 	written  map[string]record
 	holesRaw []record
+	met      []int64 // when each client connected last
 	away     []int64 // since when each client is, 0: it is not
 	came     []bool
 }
@@ -112,7 +115,7 @@ type ackedAt struct {
 func check(ev *evidence) *verdict {
 	j := &judge{
 		ev: ev, attempts: map[string]int{}, acked: map[string]ackedAt{}, written: map[string]record{},
-		away: make([]int64, len(ev.clients)), came: make([]bool, len(ev.clients)),
+		met: make([]int64, len(ev.clients)), away: make([]int64, len(ev.clients)), came: make([]bool, len(ev.clients)),
 	}
 	for _, c := range ev.clients {
 		rooms := map[string]*view{}
@@ -181,16 +184,31 @@ func (j *judge) connect(r *record) {
 		j.OutageMS = max(j.OutageMS, r.T-since)
 		j.away[r.Client] = 0
 	}
+	met := j.met[r.Client]
+	j.met[r.Client] = r.T
 	switch {
 	case r.Recovered:
 		j.Recoveries++
 		return
 	case j.came[r.Client]:
 		j.Rejoins++
+		j.stranger(r, met)
 	}
 	j.came[r.Client] = true
 	for _, v := range j.views[r.Client] {
 		v.session = newSession()
+	}
+}
+
+// stalled is how long before a client saw that it is connected the server may have been killed: its last bytes may have been held back.
+const stalled = 10 * time.Second
+
+// stranger counts a client that could have recovered its session and did not.
+func (j *judge) stranger(r *record, met int64) {
+	killed := func(t int64) bool { return t > met-stalled.Milliseconds() && t < r.T }
+	if c := j.ev.clients[r.Client]; c.Version == 4 && !slices.ContainsFunc(j.ev.kills, killed) {
+		j.Strangers++
+		j.holes = append(j.holes, finding{"stranger", c.User, "", 0, "not recovered, " + r.SID, r.T})
 	}
 }
 
@@ -275,111 +293,4 @@ func (j *judge) see(v *view, e entry, t int64) {
 		}
 	}
 	v.known[p] = sight{e, t}
-}
-
-// judgeLog compares what was acked with the log.
-func (j *judge) judgeLog() {
-	store := &view{member: "log"}
-	in := map[string][]entry{} // by message_id
-	for _, room := range slices.Sorted(maps.Keys(j.ev.log)) {
-		store.room = room
-		for i, e := range j.ev.log[room] {
-			if e.Seq != uint64(i+1) {
-				j.problem(&j.Disorder, "disorder", store, e.Seq, e.At, "is the %d. of the log", i+1)
-			}
-			if len(in[e.Message]) > 0 {
-				j.problem(&j.Doubled, "doubled", store, e.Seq, e.At, "message_id %s is also %d", e.Message, in[e.Message][0].Seq)
-			}
-			in[e.Message] = append(in[e.Message], e)
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(j.acked)) {
-		a := j.acked[id]
-		store.room = a.room
-		switch found := in[id]; {
-		case len(found) == 0:
-			j.problem(&j.Lost, "lost", store, a.Seq, a.t, "message_id %s was acked and is not there", id)
-		case found[0].Seq != a.Seq || found[0].ID != a.ID:
-			j.problem(&j.Wrong, "wrong", store, a.Seq, a.t, "message_id %s was acked as %d %s, is %d %s", id, a.Seq, a.ID, found[0].Seq, found[0].ID)
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(j.written)) {
-		if _, ok := j.acked[id]; !ok {
-			w := j.written[id]
-			store.room = w.Room
-			j.problem(&j.Wrong, "unacked", store, 0, w.T, "message_id %s, %d attempts", id, j.attempts[id])
-		}
-	}
-}
-
-// judgeViews compares each member's view with the log, and with what was acked.
-func (j *judge) judgeViews() {
-	for _, rooms := range j.views {
-		for _, name := range slices.Sorted(maps.Keys(rooms)) {
-			v := rooms[name]
-			if j.ev.lasting {
-				j.sameAsLog(v)
-			}
-			for _, id := range slices.Sorted(maps.Keys(j.acked)) {
-				a := j.acked[id]
-				if _, seen := v.message[id]; a.room == name && !seen && !j.inLog(v, a.entry) {
-					j.problem(&j.Lost, "lost", v, a.Seq, a.t, "message_id %s, acked then, never got there", id)
-				}
-			}
-		}
-	}
-}
-
-// inLog tells whether sameAsLog has seen to an entry.
-func (j *judge) inLog(v *view, e entry) bool {
-	log := j.ev.log[v.room]
-	return j.ev.lasting && e.Seq <= uint64(len(log)) && e.Seq > 0 && log[e.Seq-1].ID == e.ID
-}
-
-func (j *judge) sameAsLog(v *view) {
-	log := j.ev.log[v.room]
-	for _, e := range log {
-		s, known := v.known[place{"", e.Seq}]
-		switch {
-		case !known:
-			j.problem(&j.Lost, "lost", v, e.Seq, e.At, "message_id %s, saved then, never got there", e.Message)
-		case s.ID != e.ID || s.Message != e.Message:
-			j.problem(&j.Wrong, "wrong", v, e.Seq, s.t, "is %s (%s) in the log, was %s (%s)", e.ID, e.Message, s.ID, s.Message)
-		}
-	}
-	for p, s := range v.known {
-		if p.seq == 0 || p.seq > uint64(len(log)) {
-			j.problem(&j.Wrong, "ghost", v, p.seq, s.t, "message_id %s is not in the log", s.Message)
-		}
-	}
-}
-
-// judgeHoles sorts out the numbers that were left out for a reason: the page's own message was there, sent and not acked yet.
-func (j *judge) judgeHoles() {
-	at := map[string]map[place]string{} // message_id by room and place
-	for _, a := range j.acked {
-		if at[a.room] == nil {
-			at[a.room] = map[place]string{}
-		}
-		at[a.room][place{a.Boot, a.Seq}] = a.Message
-	}
-	counted := map[string]bool{} // a page looks again until a hole is filled
-	for _, h := range j.holesRaw {
-		user := j.ev.clients[h.Client].User
-		for seq := h.From; seq <= h.To; seq++ {
-			key := fmt.Sprint(user, h.Room, h.Boot, seq)
-			if counted[key] {
-				continue
-			}
-			counted[key] = true
-			id := at[h.Room][place{h.Boot, seq}]
-			w := j.written[id]
-			if id != "" && j.ev.clients[w.Client].User == user && w.T <= h.T && j.acked[id].t >= h.T {
-				j.OwnHoles++
-				continue
-			}
-			j.Holes++
-			j.holes = append(j.holes, finding{"hole", user, h.Room, seq, "message_id " + id, h.T})
-		}
-	}
 }

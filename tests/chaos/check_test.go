@@ -159,6 +159,17 @@ func TestCheckCounts(t *testing.T) {
 	if v.Sent != 2 || v.Acked != 2 || v.Attempts != 2 || v.Delivered != 2 || v.Recoveries != 1 || v.Rejoins != 1 || v.OutageMS != 1 {
 		t.Errorf("%+v", v)
 	}
+	if v.Strangers != 0 {
+		t.Error("a client of 2.5 has no session to recover")
+	}
+	ev.clients[bob].Version = 4
+	if v := check(ev); v.Strangers != 1 {
+		t.Errorf("%d strangers", v.Strangers)
+	}
+	ev.kills = []int64{ev.records[len(ev.records)-1].T - 1}
+	if v := check(ev); v.Strangers != 0 {
+		t.Errorf("%d strangers after a kill", v.Strangers)
+	}
 	if v.GapMS != 10_009-1000 || !strings.Contains(v.gap.String(), "lobby seq 1") {
 		t.Errorf("gap %d, %v", v.GapMS, v.gap)
 	}

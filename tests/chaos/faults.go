@@ -48,6 +48,7 @@ type schedule struct {
 	groups   int
 	cutEvery time.Duration // of each group, at times of its own
 	cut      time.Duration
+	orderly  bool // no connection stays open at the server after the client has lost it
 	kills    int
 	restarts int // of the database
 }

@@ -17,18 +17,19 @@ func main() {
 	seed := flag.Uint64("seed", rand.Uint64()&0xffffffff, "of every random choice; a new one by default")
 	lasts := flag.Duration("time", 3*time.Minute, "of a run with all faults; one with cuts and stalls only takes a third")
 	only := flag.String("only", "", "runs to do, by name with commas between; all by default. There is also memory, which has to fail")
-	out := flag.String("out", "", "write RESULTS.md, results.json and the drawings to `DIR`")
+	out := flag.String("out", "", "write RESULTS.md and chaos.svg to `DIR`")
+	keep := flag.Bool("keep", false, "keep the logs of runs in which nothing was wrong too")
 	flag.Parse()
-	if err := chaos(*seed, *lasts, *only, *out); err != nil {
+	if err := chaos(*seed, *lasts, *only, *out, *keep); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func chaos(seed uint64, lasts time.Duration, only, out string) error {
+func chaos(seed uint64, lasts time.Duration, only, out string, keep bool) error {
 	var outcomes []*outcome
 	var errs []error
 	for _, t := range trials(seed, lasts, only) {
-		o, err := t.conduct(os.Stdout)
+		o, err := t.conduct(os.Stdout, keep)
 		if o != nil {
 			outcomes = append(outcomes, o)
 		}
@@ -52,14 +53,16 @@ func trials(seed uint64, lasts time.Duration, only string) []*trial {
 	kills := max(1, int(lasts/(30*time.Second)))
 	network := all(0, 0)
 	network.lasts = lasts / 3
+	orderly := network
+	orderly.orderly = true
 	list := []*trial{
 		{name: "sqlite", backend: "sqlite", schedule: all(kills, 0)},
 		{name: "postgres", backend: "postgres", schedule: all(kills, max(2, kills*2/3))},
 		{name: "node", backend: "node", schedule: all(kills, 0)},
 		{name: "sqlite-network", backend: "sqlite", schedule: network},
-		{name: "postgres-network", backend: "postgres", schedule: network},
 		{name: "node-network", backend: "node", schedule: network},
-		{name: "node-keys-network", backend: "node-keys", schedule: network},
+		{name: "node-orderly", backend: "node", schedule: orderly},
+		{name: "node-keys-orderly", backend: "node-keys", schedule: orderly},
 		{name: "memory", backend: "memory", schedule: all(kills, 0)},
 	}
 	var chosen []*trial

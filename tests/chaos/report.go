@@ -11,7 +11,7 @@ import (
 )
 
 // conduct runs a trial and tells of it. The error is of a run that could not be done, or of one that had to be faultless and was not.
-func (t *trial) conduct(w io.Writer) (*outcome, error) {
+func (t *trial) conduct(w io.Writer, keep bool) (*outcome, error) {
 	var err error
 	if t.dir, err = os.MkdirTemp("", "chaos-"+t.name+"-"); err != nil {
 		return nil, err
@@ -29,11 +29,17 @@ func (t *trial) conduct(w io.Writer) (*outcome, error) {
 	if err == nil && !o.verdict.faultless() {
 		err = errors.New("lost, doubled, out of order or wrong is not 0")
 	}
+	if err == nil && t.schedule.kills == 0 && o.verdict.Strangers > 0 {
+		err = errors.New("not every client of 4.8 was recovered")
+	}
 	if strings.HasPrefix(t.backend, "node") { // of which nothing is asked
 		err = nil
 	}
 	if err != nil {
 		return o, fmt.Errorf("%s, seed %d: %w; see %s", t.name, t.seed, err, t.dir)
+	}
+	if keep {
+		return o, nil
 	}
 	return o, os.RemoveAll(t.dir)
 }
@@ -75,6 +81,7 @@ var columns = []struct {
 	{"delivered", func(o *outcome) string { return fmt.Sprint(o.verdict.Delivered) }},
 	{"by history", func(o *outcome) string { return fmt.Sprint(o.verdict.CaughtUp) }},
 	{"lost", func(o *outcome) string { return fmt.Sprint(o.verdict.Lost) }},
+	{"of the log", func(o *outcome) string { return fmt.Sprint(o.verdict.Missing) }},
 	{"doubled", func(o *outcome) string { return fmt.Sprint(o.verdict.Doubled) }},
 	{"out of order", func(o *outcome) string { return fmt.Sprint(o.verdict.Disorder) }},
 	{"wrong", func(o *outcome) string { return fmt.Sprint(o.verdict.Wrong) }},
@@ -86,6 +93,7 @@ var columns = []struct {
 	{"retries", func(o *outcome) string { return fmt.Sprint(o.verdict.Attempts - o.verdict.Sent) }},
 	{"recoveries", func(o *outcome) string { return fmt.Sprint(o.verdict.Recoveries) }},
 	{"rejoins", func(o *outcome) string { return fmt.Sprint(o.verdict.Rejoins) }},
+	{"strangers", func(o *outcome) string { return fmt.Sprint(o.verdict.Strangers) }},
 }
 
 func seconds(ms int64) string {
@@ -106,5 +114,3 @@ func printTable(w io.Writer, outcomes []*outcome) {
 	}
 	_ = tab.Flush() // to a terminal
 }
-
-func writeResults(string, []*outcome) error { return nil }

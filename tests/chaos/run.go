@@ -40,7 +40,7 @@ type mark struct {
 
 const (
 	readyLimit = 30 * time.Second
-	drainLimit = 60 * time.Second
+	drainLimit = 30 * time.Second
 )
 
 // stage is what a trial plays on.
@@ -161,6 +161,11 @@ func (s *stage) play() (*outcome, error) {
 	o.left = errors.Join(o.left, s.server.stop())
 	log, errLog := s.backend.log(rooms(clients))
 	ev := &evidence{clients: clients, log: log, lasting: s.backend.lasting()}
+	for _, m := range s.marks {
+		if m.fault.kind == killFault {
+			ev.kills = append(ev.kills, s.began.Add(m.from).UnixMilli())
+		}
+	}
 	told := map[string][]entry{}
 	for _, r := range s.pages.taken() {
 		if r.Kind == "log" {
@@ -216,7 +221,11 @@ func (s *stage) do(f fault, r *rand.Rand) error {
 	case cutFault:
 		g := s.gates[f.group]
 		g.refuse(true)
-		g.cut(func() cutKind { return cutKind(r.IntN(int(cutKinds))) })
+		kinds := int(cutKinds)
+		if s.schedule.orderly {
+			kinds = int(abandoned)
+		}
+		g.cut(func() cutKind { return cutKind(r.IntN(kinds)) })
 		time.Sleep(f.lasts)
 		g.refuse(false)
 	case stall:
