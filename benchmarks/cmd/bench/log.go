@@ -61,6 +61,9 @@ type StoreFigures struct {
 	Failed    []string         `json:"failed,omitempty"`
 	Crowd     []*load.Acked    `json:"crowd,omitempty"`
 	CrowdBare []*load.Inserted `json:"crowd_bare,omitempty"`
+	// CrowdEach is the bare loop with a statement a row (PostgreSQL), where
+	// CrowdBare has one for all.
+	CrowdEach []*load.Inserted `json:"crowd_each,omitempty"`
 	Alone     []*load.Acked    `json:"alone,omitempty"`
 	AloneBare []*load.Inserted `json:"alone_bare,omitempty"`
 	// BareServer is the bare Go server, which keeps an entry in a slice and
@@ -139,8 +142,8 @@ func (b *bench) measureStore(ctx context.Context, s logStore, f *StoreFigures) {
 		}
 	}
 	for range b.logSizes.Rounds {
-		try("acked", func() error { return b.pair(ctx, s, b.logSizes.Rooms, &f.Crowd, &f.CrowdBare) })
-		try("acked, alone", func() error { return b.pair(ctx, s, b.logSizes.Senders, &f.Alone, &f.AloneBare) })
+		try("acked", func() error { return b.pair(ctx, s, b.logSizes.Rooms, &f.Crowd, &f.CrowdBare, &f.CrowdEach) })
+		try("acked, alone", func() error { return b.pair(ctx, s, b.logSizes.Senders, &f.Alone, &f.AloneBare, nil) })
 		if s.name == "memory" {
 			try("bare server", func() error { return b.bareServer(ctx, f) })
 		}
@@ -158,19 +161,26 @@ func (b *bench) measureStore(ctx context.Context, s logStore, f *StoreFigures) {
 	}
 }
 
-// pair measures the library and then the bare loop; of the two both count, or none.
-func (b *bench) pair(ctx context.Context, s logStore, rooms int, own *[]*load.Acked, bare *[]*load.Inserted) error {
+// pair measures the library and then the bare loop; they count together, or not
+// at all. each may be nil.
+func (b *bench) pair(ctx context.Context, s logStore, rooms int, own *[]*load.Acked, bare, each *[]*load.Inserted) error {
 	a, err := b.acked(ctx, s, "acked", rooms, b.logSizes.Time)
 	if err != nil {
 		return err
 	}
+	var rows, eachRow *load.Inserted
 	if s.name != "memory" {
-		i, err := b.insert(ctx, s, int(math.Round(a.Batch)))
-		if err != nil {
+		if rows, err = b.insert(ctx, s, a, false); err != nil {
 			return err
 		}
-		*bare = append(*bare, i)
-		slog.Info("bare", "store", s.name, "batch", i.Batch, "per_s", tenth(i.PerSecond), "ratio", tenth(10*a.PerSecond/i.PerSecond)/10)
+		*bare = append(*bare, rows)
+	}
+	if s.process != 0 && each != nil {
+		if eachRow, err = b.insert(ctx, s, a, true); err != nil {
+			*bare = (*bare)[:len(*bare)-1]
+			return err
+		}
+		*each = append(*each, eachRow)
 	}
 	*own = append(*own, a)
 	return nil
@@ -211,14 +221,19 @@ func logServer(db string) server {
 	return s
 }
 
-func (b *bench) insert(ctx context.Context, s logStore, batch int) (*load.Inserted, error) {
+// insert runs the bare loop in batches of the size that a's were.
+func (b *bench) insert(ctx context.Context, s logStore, a *load.Acked, each bool) (*load.Inserted, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "insert"), "-db", s.db, "-batch", strconv.Itoa(batch),
+	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "insert"), "-db", s.db, "-batch", strconv.Itoa(int(math.Round(a.Batch))), "-each="+strconv.FormatBool(each),
 		"-rooms", strconv.Itoa(b.logSizes.Rooms), "-dbpid", strconv.Itoa(s.process), "-warm", b.sizes.Warm.String(), "-time", b.logSizes.Bare.String())
 	i := new(load.Inserted)
-	err := jsonOf(cmd, i)
-	return i, err
+	if err := jsonOf(cmd, i); err != nil {
+		return nil, err
+	}
+	slog.Info("bare", "store", s.name, "batch", i.Batch, "each", each, "per_s", tenth(i.PerSecond), "us_row", tenth(i.Micros), "db_us", tenth(i.DBMicros),
+		"ratio", tenth(10*a.PerSecond/i.PerSecond)/10)
+	return i, nil
 }
 
 // jsonOf runs cmd and decodes what it prints.

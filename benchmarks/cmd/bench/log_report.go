@@ -58,6 +58,9 @@ func (s logSizes) inARoom() int { return s.Senders / max(s.Rooms, 1) }
 func (s logSizes) rows() []logRow {
 	crowd, alone := fmt.Sprintf("%d in a room", s.inARoom()), "each alone in its room"
 	rows := s.ackedRows(crowd, func(f *StoreFigures) []*load.Acked { return f.Crowd }, func(f *StoreFigures) []*load.Inserted { return f.CrowdBare })
+	rows = append(rows,
+		logRow{"the bare loop with a statement a row, sent together", 0, func(f *StoreFigures) []float64 { return of(f.CrowdEach, bareRate) }},
+		logRow{"× that", 2, func(f *StoreFigures) []float64 { return ratios(f.crowdRate(), of(f.CrowdEach, bareRate)) }})
 	rows = append(rows, s.ackedRows(alone, func(f *StoreFigures) []*load.Acked { return f.Alone }, func(f *StoreFigures) []*load.Inserted { return f.AloneBare })...)
 	rows = append(rows,
 		logRow{"a bare Go server that keeps them in a slice: µs of its CPU a message", 1, func(f *StoreFigures) []float64 { return of(f.BareServer, ackedMicros) }},
@@ -217,7 +220,8 @@ func (f *LogFigures) method(z sizes) string {
 - Every client hears its room's entries, its own in the acks, one by one in the order of `+"`seq`"+` without a hole; every ack is ok and has its own message; afterwards the store's last seq is what was sent. Else the run does not count.
 - The bare loop is a process of its own (`+"`cmd/insert`"+`), after each run of the library in the same file or on the same server, %s, with the same durability (SQLite: WAL and synchronous=FULL; PostgreSQL: fsync=on).
   It inserts rows of the same columns and lengths into a table made like the library's table of entries, with its primary key; no keys of messages, nothing looked up, nobody asked; one transaction a batch, as large as the library's were on average.
-  SQLite: one prepared statement a row on one connection. PostgreSQL: one prepared INSERT … SELECT unnest(arrays) a batch, a transaction by itself, one round trip.
+  SQLite: one prepared statement a row on one connection. PostgreSQL: one prepared INSERT … SELECT unnest(arrays) a batch, a transaction by itself, one round trip;
+  "a statement a row": prepared INSERTs between BEGIN and COMMIT, all sent at once.
 - Beside the memory store, the bare Go server of the first table does the lone senders' run: it decodes a message, appends it to a slice, encodes it and answers; no key is looked up, nothing is checked.
 - %d rounds in turn; a figure is the median, a ratio the median of those of neighbours. The load shares the cores with the server and the database; the bare loop has them to itself.
 - The paced run: %d messages a second in all, one after the other, %s. The wait is from the call that sends a message to the frame with its ack.

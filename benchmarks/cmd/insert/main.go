@@ -20,11 +20,12 @@ func main() {
 	db := flag.String("db", "", "sqlite:FILE or postgres://…, where the library's tables are")
 	batch := flag.Int("batch", 100, "rows in one transaction")
 	rooms := flag.Int("rooms", 50, "rooms that the rows go to in turn")
+	each := flag.Bool("each", false, "PostgreSQL: a statement a row, sent together, and not one for all")
 	dbProcess := flag.Int("dbpid", 0, "the process of the database's server")
 	warm := flag.Duration("warm", time.Second, "before the measurement")
 	limit := flag.Duration("time", 4*time.Second, "of the measurement")
 	flag.Parse()
-	if err := run(*db, *batch, *rooms, *dbProcess, *warm, *limit); err != nil {
+	if err := run(*db, *each, *batch, *rooms, *dbProcess, *warm, *limit); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -36,14 +37,14 @@ type table interface {
 	close() error
 }
 
-func run(db string, batch, rooms, dbProcess int, warm, limit time.Duration) (err error) {
+func run(db string, each bool, batch, rooms, dbProcess int, warm, limit time.Duration) (err error) {
 	ctx := context.Background()
 	var t table
 	var from int
 	if path, ok := strings.CutPrefix(db, "sqlite:"); ok {
 		t, from, err = openSQLite(ctx, path)
 	} else {
-		t, from, err = openPostgres(ctx, db)
+		t, from, err = openPostgres(ctx, db, each)
 	}
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package load
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"strconv"
 )
 
@@ -58,7 +57,11 @@ func (joiner) event(text string, seq int) []byte { return message(seq, text) }
 
 // message is a chat_message that asks for an ack.
 func message(id int, text string) []byte {
-	return fmt.Appendf(nil, `42%d["chat_message",{"text":"%s","message_id":"%s"}]`, id, text, Key(id))
+	b := make([]byte, 0, 2*textSize+len(text))
+	b = strconv.AppendInt(append(b, "42"...), int64(id), 10)
+	b = append(append(b, `["chat_message",{"text":"`...), text...)
+	b = append(append(b, `","message_id":"`...), Key(id)...)
+	return append(b, `"}]`...)
 }
 
 // Key is a text of a random UUID's form, always the same for the same n.
@@ -66,7 +69,18 @@ func Key(n int) string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], mix(uint64(2*n)))
 	binary.BigEndian.PutUint64(b[8:], mix(uint64(2*n+1)))
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	var text [36]byte
+	at := 0
+	for i, v := range b {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			text[at] = '-'
+			at++
+		}
+		const digits = "0123456789abcdef"
+		text[at], text[at+1] = digits[v>>4], digits[v&15]
+		at += 2
+	}
+	return string(text[:])
 }
 
 // mix is the output step of splitmix64.
