@@ -62,7 +62,7 @@ browser:
 
 cut:
 	cd examples/durable && go test -race ./...
-	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run 'Cut$$' . && go test -race -skip 'Cut$$' .
+	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^TestCut$$' .
 
 chaos:
 	cd tests/chaos && npm ci --silent && go run . $(if $(CHAOS),$(CHAOS),-out .)

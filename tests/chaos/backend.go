@@ -27,15 +27,15 @@ type backend interface {
 func openBackend(name, dir string) (backend, error) {
 	switch name {
 	case "sqlite":
-		return sqliteBackend{file: filepath.Join(dir, "chat.db")}, nil
+		return sqliteBackend{dir}, nil
 	case "postgres":
 		pg, err := pgtest.Start()
 		if err != nil {
 			return nil, err
 		}
-		return &postgresBackend{pg: pg}, nil
+		return &postgresBackend{dir: dir, pg: pg}, nil
 	case "memory":
-		return memoryBackend{}, nil
+		return memoryBackend{dir}, nil
 	case "node":
 		return nodeBackend{}, nil
 	case "node-keys":
@@ -44,22 +44,24 @@ func openBackend(name, dir string) (backend, error) {
 	return nil, fmt.Errorf("there is no backend %q", name)
 }
 
-func durable(db string) (*server, error) {
-	path, err := build()
+func durable(dir, db string) (*server, error) {
+	path, err := build(dir)
 	return &server{name: path, args: []string{"-db", db}}, err
 }
 
 var errNoDatabase = errors.New("there is no database to stop")
 
-type sqliteBackend struct{ file string }
+type sqliteBackend struct{ dir string }
 
-func (b sqliteBackend) server() (*server, error)          { return durable("sqlite:" + b.file) }
+func (b sqliteBackend) file() string { return filepath.Join(b.dir, "chat.db") }
+
+func (b sqliteBackend) server() (*server, error)          { return durable(b.dir, "sqlite:"+b.file()) }
 func (b sqliteBackend) restart(bool, time.Duration) error { return errNoDatabase }
 func (b sqliteBackend) lasting() bool                     { return true }
 func (b sqliteBackend) close() error                      { return nil }
 
 func (b sqliteBackend) log(rooms []string) (map[string][]entry, error) {
-	s, err := sqlite.Open(context.Background(), b.file)
+	s, err := sqlite.Open(context.Background(), b.file())
 	if err != nil {
 		return nil, err
 	}
@@ -68,11 +70,12 @@ func (b sqliteBackend) log(rooms []string) (map[string][]entry, error) {
 }
 
 type postgresBackend struct {
-	mu sync.Mutex // one restart at a time
-	pg *pgtest.Server
+	dir string
+	mu  sync.Mutex // one restart at a time
+	pg  *pgtest.Server
 }
 
-func (b *postgresBackend) server() (*server, error) { return durable(b.pg.DSN("postgres")) }
+func (b *postgresBackend) server() (*server, error) { return durable(b.dir, b.pg.DSN("postgres")) }
 func (b *postgresBackend) lasting() bool            { return true }
 func (b *postgresBackend) close() error             { return b.pg.Close() }
 
@@ -100,9 +103,9 @@ func (b *postgresBackend) log(rooms []string) (map[string][]entry, error) {
 }
 
 // memoryBackend cannot pass a run with kills: it shows that the test finds what is lost.
-type memoryBackend struct{}
+type memoryBackend struct{ dir string }
 
-func (memoryBackend) server() (*server, error)                 { return durable("memory") }
+func (b memoryBackend) server() (*server, error)               { return durable(b.dir, "memory") }
 func (memoryBackend) restart(bool, time.Duration) error        { return errNoDatabase }
 func (memoryBackend) lasting() bool                            { return true }
 func (memoryBackend) log([]string) (map[string][]entry, error) { return nil, nil }

@@ -6,8 +6,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -90,17 +90,13 @@ func (s *server) stop() error {
 	return nil
 }
 
-// build makes the example's binary.
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "durable")
-	if err != nil {
-		return "", err
-	}
-	path := dir + "/durable"
+// build makes the example's binary in dir.
+func build(dir string) (string, error) {
+	path := filepath.Join(dir, "durable")
 	cmd := exec.Command("go", "build", "-o", path, ".")
 	cmd.Dir = "../../examples/durable"
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
-})
+}

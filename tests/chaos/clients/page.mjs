@@ -23,8 +23,11 @@ export class Page {
     this.socket.on("disconnect", (reason) => this.disconnected(reason));
     this.socket.on("new_message", (e) => this.heard(e));
     this.socket.on("error", (e) => {
-      if (e?.code) this.record("error", { room: e.room, code: e.code, event: e.event, after: e.after });
-    }); // of 2.x also what is wrong with the connection, as an Error
+      if (!e?.code) return; // of 2.x also what is wrong with the connection, as an Error
+      this.record("error", { room: e.room, code: e.code, event: e.event, after: e.after });
+      const room = this.rooms.get(e.room);
+      if (room && e.event === "new_message") this.look(room, true);
+    });
   }
 
   connected() {
@@ -102,10 +105,11 @@ export class Page {
     this.look(room);
   }
 
-  // look sees to a hole: it is written down, and filled from the log.
-  async look(room) {
+  // look sees to a hole: it is written down, and filled from the log. One that the server tells of shows nothing beyond it yet.
+  async look(room, told = false) {
     if (!room.caughtUp || room.repairing) return;
     room.repairing = true;
+    if (told) await this.readOn(room, this.turn);
     for (let hole; (hole = room.hole()) && room.caughtUp; ) {
       this.record("hole", { room: room.name, boot: room.boot, ...hole });
       if (!(await this.readOn(room, this.turn))) break;
