@@ -95,6 +95,8 @@ func fillSQLite(ctx context.Context, dsn string, n uint64) error {
 			SELECT r.id, n, e.kind, printf('%08x-0000-7000-8000-%012x', n, n), 'anon:' || (n % 500), e.sid, e.text, e.ts + n, printf('%08x-0000-4000-8000-%012x', n, n), ''
 			FROM g, rooms r, entries e WHERE e.room_id = r.id AND e.seq = 1 AND ?1 > 1`,
 		"UPDATE rooms SET last_seq = ?1",
+		`INSERT INTO rooms (namespace, room)
+			WITH RECURSIVE g (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 1000) SELECT '/', 'other' || n FROM g WHERE ?1 > 1`,
 	} {
 		if _, err := db.ExecContext(ctx, q, int64(n)); err != nil {
 			return err
@@ -119,6 +121,9 @@ func fillPostgres(ctx context.Context, dsn string, n uint64) error {
 		return err
 	}
 	if _, err := conn.Exec(ctx, "UPDATE parley_chat.rooms SET last_seq = $1", int64(n)); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, "INSERT INTO parley_chat.rooms (namespace, room) SELECT '/', 'other' || n FROM generate_series(1, 1000) n"); err != nil {
 		return err
 	}
 	_, err = conn.Exec(ctx, "VACUUM ANALYZE")

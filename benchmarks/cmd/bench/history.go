@@ -18,9 +18,9 @@ import (
 // HistoryFigures are of pages of a long room, read through the Store and by a
 // client's history event, with the plans of the queries that the Store ran.
 type HistoryFigures struct {
-	Store  load.Spread  `json:"store"`
-	Client *load.Spread `json:"client"`
-	Plans  []QueryPlan  `json:"plans"`
+	Store  load.PageTimes  `json:"store"`
+	Client *load.PageTimes `json:"client"`
+	Plans  []QueryPlan     `json:"plans"`
 }
 
 // QueryPlan is how the database carries a query out.
@@ -102,22 +102,16 @@ func (b *bench) postgresHistory(ctx context.Context, dsn string, f *HistoryFigur
 	return err
 }
 
-// pages reads every place once, after one page beforehand.
-func pages(ctx context.Context, s chat.Store, n uint64) (load.Spread, error) {
-	places := load.Places(n, load.RandomPlaces)
-	var took []time.Duration
-	for _, p := range append(places[:1:1], places...) {
+func pages(ctx context.Context, s chat.Store, n uint64) (load.PageTimes, error) {
+	return load.ReadPlaces(load.Places(n, load.RandomPlaces), func(p load.Place) (time.Duration, error) {
 		start := time.Now()
 		entries, _, err := s.Page(ctx, pageQuery(p))
-		if err != nil {
-			return load.Spread{}, err
+		took := time.Since(start)
+		if err == nil && (len(entries) != load.PageSize || entries[0].Seq != p.First || entries[len(entries)-1].Seq != p.First+load.PageSize-1) {
+			err = fmt.Errorf("not the page from %d: %d entries", p.First, len(entries))
 		}
-		took = append(took, time.Since(start))
-		if len(entries) != load.PageSize || entries[0].Seq != p.First || entries[len(entries)-1].Seq != p.First+load.PageSize-1 {
-			return load.Spread{}, fmt.Errorf("not the page from %d: %d entries", p.First, len(entries))
-		}
-	}
-	return load.SpreadOf(took[1:]), nil
+		return took, err
+	})
 }
 
 func pageQuery(p load.Place) chat.PageQuery {

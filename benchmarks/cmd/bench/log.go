@@ -232,7 +232,7 @@ func (b *bench) insert(ctx context.Context, s logStore, a *load.Acked, each bool
 		return nil, err
 	}
 	slog.Info("bare", "store", s.name, "batch", i.Batch, "each", each, "per_s", tenth(i.PerSecond), "us_row", tenth(i.Micros), "db_us", tenth(i.DBMicros),
-		"ratio", tenth(10*a.PerSecond/i.PerSecond)/10)
+		"ratio", fmt.Sprintf("%.2f", a.PerSecond/i.PerSecond))
 	return i, nil
 }
 

@@ -163,7 +163,7 @@ func (f *LogFigures) historyTable() string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| a page of %d, of %s entries | p50 ms | p99 ms | longest ms | pages |\n| --- | --- | --- | --- | --- |\n",
+	fmt.Fprintf(&b, "\n| a page of %d, of %s entries | p50 ms | p99 ms | slowest place ms | longest reading ms | places |\n| --- | --- | --- | --- | --- | --- |\n",
 		load.PageSize, number(float64(f.Sizes.Entries), 0))
 	for _, s := range f.Stores {
 		if s.History == nil {
@@ -171,9 +171,9 @@ func (f *LogFigures) historyTable() string {
 		}
 		for _, way := range []struct {
 			name string
-			load.Spread
+			load.PageTimes
 		}{{"the Store", s.History.Store}, {"a client's `history`", *s.History.Client}} {
-			fmt.Fprintf(&b, "| %s, through %s | %.2f | %.2f | %.2f | %d |\n", s.Title, way.name, way.P50, way.P99, way.Max, way.N)
+			fmt.Fprintf(&b, "| %s, through %s | %.2f | %.2f | %.2f | %.2f | %d |\n", s.Title, way.name, way.P50, way.P99, way.Max, way.Longest, way.N)
 		}
 	}
 	return b.String()
@@ -227,7 +227,8 @@ func (f *LogFigures) method(z sizes) string {
 - The paced run: %d messages a second in all, one after the other, %s. The wait is from the call that sends a message to the frame with its ack.
 - The first table's runs: saturated (%d members, %d senders) %d times, paced (%d members, %d texts a second) %d times, each with the host's event and with `+"`chat_message`"+` in turn. A delivery of the
   event is its text; one of `+"`chat_message`"+` is the whole entry (about 280 bytes more), the sender's is its ack.
-- Pages: at the start, in the middle and at the end, and %d random ones, each by `+"`after`"+` and by `+"`before`"+`, and the newest; one page beforehand does not count. PostgreSQL after VACUUM ANALYZE.
+- Pages: at the start, in the middle and at the end, and %d random ones, each by `+"`after`"+` and by `+"`before`"+`, and the newest; one page beforehand does not count.
+  Each place is read %d times, and counts with its median; the longest single reading stands beside. There are 1,000 other rooms. PostgreSQL after VACUUM ANALYZE.
 `, s.Senders, "`chat_message`", 64, s.Time, z.Warm, s.inARoom(), s.Rooms, s.inARoom()-1, s.Bare, s.Rounds, s.Rate, s.PacedTime,
-		z.SaturatedMembers, z.SaturatedFlight, s.SaturatedPairs, z.PacedMembers, z.PacedRate, s.PacedPairs, load.RandomPlaces)
+		z.SaturatedMembers, z.SaturatedFlight, s.SaturatedPairs, z.PacedMembers, z.PacedRate, s.PacedPairs, load.RandomPlaces, load.Readings)
 }

@@ -47,7 +47,7 @@ func (f *LogFigures) panels() []logPanel {
 	rate := logPanel{title: "Saved and acked", unit: fmt.Sprintf("messages a second, %d in a room; longer is better", s.inARoom())}
 	cpu := logPanel{title: "Before fan-out", unit: "µs of server CPU a message, alone in a room", digits: 1}
 	wait := logPanel{title: "The ack", unit: fmt.Sprintf("ms, p99 at %d messages/s", s.Rate), digits: 1}
-	page := logPanel{title: "History", unit: fmt.Sprintf("ms, the longest page of %s entries", number(float64(s.Entries), 0)), digits: 2}
+	page := logPanel{title: "History", unit: fmt.Sprintf("ms, the slowest page of %s entries", number(float64(s.Entries), 0)), digits: 2}
 	for _, v := range f.Stores {
 		rate.add(v.Title, "own", v.crowdRate())
 		if v.Name != "memory" {

@@ -46,24 +46,55 @@ func (p Place) query() string {
 	return ""
 }
 
-// history has one client ask for pages one after the other; the first is asked
-// for once more beforehand.
+// Readings is how often each place is read; one reading alone may be the
+// machine's mood.
+const Readings = 5
+
+// PageTimes are of places. A place counts with the median of its readings;
+// Longest is the longest reading of all, in ms.
+type PageTimes struct {
+	Spread
+	Longest float64 `json:"longest_reading_ms"`
+}
+
+// ReadPlaces reads every place Readings times, round by round, after one page
+// beforehand that does not count.
+func ReadPlaces(places []Place, read func(Place) (time.Duration, error)) (t PageTimes, err error) {
+	if _, err := read(places[0]); err != nil {
+		return t, err
+	}
+	took := make([][]time.Duration, len(places))
+	for range Readings {
+		for i, p := range places {
+			d, err := read(p)
+			if err != nil {
+				return t, err
+			}
+			took[i] = append(took[i], d)
+		}
+	}
+	medians := make([]time.Duration, len(places))
+	for i, d := range took {
+		s := SpreadOf(d)
+		medians[i] = d[len(d)/2] // SpreadOf has sorted it
+		t.Longest = max(t.Longest, s.Max)
+	}
+	t.Spread = SpreadOf(medians)
+	return t, nil
+}
+
+// history has one client ask for pages one after the other.
 func (l *Load) history(p Plan) (Result, error) {
 	l.strict = true
 	if err := l.Connect(1, 1, connectLimit); err != nil {
 		return Result{}, err
 	}
-	places := Places(p.Entries, RandomPlaces)
-	var took []time.Duration
-	for i, place := range append(places[:1:1], places...) {
-		d, err := l.page(l.conns[0], i+1, place)
-		if err != nil {
-			return Result{}, err
-		}
-		took = append(took, d)
-	}
-	spread := SpreadOf(took[1:])
-	return Result{Members: 1, Pages: &spread}, nil
+	id := 0
+	times, err := ReadPlaces(Places(p.Entries, RandomPlaces), func(place Place) (time.Duration, error) {
+		id++
+		return l.page(l.conns[0], id, place)
+	})
+	return Result{Members: 1, Pages: &times}, err
 }
 
 func (l *Load) page(c *conn, id int, p Place) (time.Duration, error) {

@@ -48,9 +48,9 @@ type Result struct {
 	DeliveriesPerSecond float64 `json:"deliveries_per_s,omitempty"`
 	Deliveries          int     `json:"deliveries,omitempty"`
 	// ServerCores is server CPU divided by time.
-	ServerCores float64 `json:"server_cores,omitempty"`
-	Acked       *Acked  `json:"acked,omitempty"`
-	Pages       *Spread `json:"pages,omitempty"`
+	ServerCores float64    `json:"server_cores,omitempty"`
+	Acked       *Acked     `json:"acked,omitempty"`
+	Pages       *PageTimes `json:"pages,omitempty"`
 }
 
 const (
