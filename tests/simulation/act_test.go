@@ -52,7 +52,7 @@ type action struct {
 }
 
 var actions = []action{
-	{100, func(_ *world, rng *rand.Rand, p *page, v *view) { p.say(v.name, rng.IntN(5) > 0, rng.IntN(2) == 0) }},
+	{100, func(_ *world, rng *rand.Rand, p *page, v *view) { p.say(v.name, rng.IntN(3) > 0, rng.IntN(2) == 0) }},
 	{12, func(w *world, rng *rand.Rand, p *page, v *view) {
 		for range 2 + rng.IntN(8) {
 			p.say(v.name, true, true)
@@ -83,6 +83,7 @@ var actions = []action{
 	}},
 	{15, func(w *world, _ *rand.Rand, _ *page, _ *view) { w.db.setWeather(calm) }},
 	{6, ban},
+	{3, func(w *world, _ *rand.Rand, _ *page, _ *view) { w.rest() }},
 	{2, func(w *world, rng *rand.Rand, _ *page, _ *view) { w.killOne(rng) }},
 	{1, func(w *world, rng *rand.Rand, _ *page, _ *view) { w.endOne(rng) }},
 	{2, func(_ *world, _ *rand.Rand, p *page, _ *view) { p.reload() }},
@@ -181,6 +182,18 @@ func ban(w *world, _ *rand.Rand, p *page, v *view) {
 	w.ban[key] = !w.ban[key]
 	w.bans++
 	w.note("%s banned from %s: %v", p.user, v.name, w.ban[key])
+}
+
+// rest: the store is well for a while; then what it was in doubt about has come.
+func (w *world) rest() {
+	w.note("rests")
+	w.db.setWeather(calm)
+	w.resumeAll()
+	w.advance(45 * time.Second)
+	w.turn()
+	for _, p := range w.pages {
+		w.checkOwn(p)
+	}
 }
 
 func (p *page) reload() {

@@ -24,6 +24,10 @@ func (w *world) settle() {
 	w.resumeAll()
 	w.quiet(4 * time.Minute)
 	w.advance(time.Minute) // what a deaf store still saves; connections whose network has vanished are found out
+	w.turn()
+	for _, p := range w.pages {
+		w.checkOwn(p)
+	}
 	// A last word of the host's in each room, by each server: what comes after it would be told before it.
 	for _, room := range w.rooms {
 		w.newPost(room)
@@ -39,6 +43,28 @@ func (w *world) settle() {
 	for _, p := range w.pages {
 		w.checkLive(p)
 	}
+}
+
+// checkOwn looks at what came live of what the page's own server has saved, of whatever it was told about that.
+func (w *world) checkOwn(p *page) {
+	for _, room := range w.rooms {
+		v := p.views[room]
+		if v.state != in || !p.online() {
+			continue
+		}
+		for seq := max(v.last, v.joinAt) + 1; seq <= w.lastOf(room); seq++ {
+			e := w.entry(room, seq)
+			if (w.set.watch || w.db.savedBy(p.server.node, e.ID)) && !p.mayMiss(e) {
+				w.fail(inOrder, "%s: %s/%d %s has not come, live was %d, joined at %d", p.name, room, seq, e.Text, v.last, v.joinAt)
+			}
+		}
+	}
+}
+
+func (db *database) savedBy(n *node, id string) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return n != nil && db.by[id] == n
 }
 
 // together: what one server appends reaches the clients of all.

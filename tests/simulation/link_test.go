@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -33,8 +34,9 @@ type half struct {
 	cond   *sync.Cond
 	buf    []byte
 	limit  int
-	ended  bool // nothing is written any more
-	broken bool // nor read
+	log    []byte // all that was ever written
+	ended  bool   // nothing is written any more
+	broken bool   // nor read
 	read   deadline
 	write  deadline
 }
@@ -120,12 +122,20 @@ func (h *half) Write(p []byte) (n int, err error) {
 		if room := h.limit - len(h.buf); room > 0 {
 			k := min(room, len(p))
 			h.buf = append(h.buf, p[:k]...)
+			h.log = append(h.log, p[:k]...)
 			p, n = p[k:], n+k
 			h.cond.Broadcast()
 			continue
 		}
 		h.cond.Wait()
 	}
+}
+
+// wrote tells whether a text was ever written, wherever it is now.
+func (h *half) wrote(text string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return bytes.Contains(h.log, []byte(text))
 }
 
 // serverEnd is the connection as the Hub has it.

@@ -73,7 +73,7 @@ func TestMutants(t *testing.T) {
 		{"a page begins too late", bugPage, []string{inOrder}},
 		{"a message is lost", bugLose, []string{holeTold, inOrder}},
 		{"a message comes twice", bugDouble, []string{inOrder}},
-		{"a message comes late", bugLate, []string{inOrder, holeTold}},
+		{"a message comes late", bugLate, []string{inOrder, holeTold, nothingMore}},
 		{"an emit is lost", bugDeaf, []string{recoveredAll}},
 		{"an ack is lost", bugSilent, []string{goesOn, holeTold}},
 		{"the policy is not asked", bugPolicy, []string{nothingMore}},

@@ -36,7 +36,8 @@ type database struct {
 	mu      sync.Mutex // guards what follows
 	weather weather
 	calls   uint64
-	nodes   map[*node]func(namespace, room string) // nil: it does not watch
+	nodes   map[*node]func(namespace, room string) // those who watch
+	by      map[string]*node                       // who has saved an entry, by id
 	note    func(format string, args ...any)
 }
 
@@ -46,15 +47,16 @@ func (db *database) setWeather(w weather) {
 	db.weather = w
 }
 
-// commit saves, and tells those who watch; often is for those who get told of what they know.
-func (db *database) commit(entries []chat.Entry) ([]chat.Appended, error) {
+// commit saves, and tells those who watch, also who knows it already. by is nil for another program.
+func (db *database) commit(by *node, entries []chat.Entry) ([]chat.Appended, error) {
 	saved, err := db.base.Append(context.Background(), entries)
 	db.mu.Lock()
 	var told []func(namespace, room string)
 	for _, grown := range db.nodes {
-		if grown != nil {
-			told = append(told, grown)
-		}
+		told = append(told, grown)
+	}
+	for _, e := range entries {
+		db.by[e.ID] = by
 	}
 	db.mu.Unlock()
 	for _, grown := range told {
@@ -187,7 +189,7 @@ func (n *node) Append(ctx context.Context, entries []chat.Entry) ([]chat.Appende
 	case p.fail:
 		return nil, errFault
 	}
-	saved, err := n.db.commit(entries)
+	saved, err := n.db.commit(n, entries)
 	if late := n.pause(ctx, p.after, true); late != nil {
 		return nil, late
 	}
@@ -210,7 +212,7 @@ func (n *node) later(entries []chat.Entry, d time.Duration) {
 	n.db.work.Go(func() {
 		time.Sleep(d)
 		n.db.note("store: saved at last: %s", texts(entries))
-		_, _ = n.db.commit(entries)
+		_, _ = n.db.commit(n, entries)
 	})
 }
 

@@ -54,8 +54,24 @@ type message struct {
 	patience time.Duration
 	tries    int
 	due      time.Time // when it is sent again
-	inDoubt  bool      // a connection was lost with an answer on its way
+	lost     []lostAck
 	acked    *chat.Entry
+}
+
+// A lostAck is one that the page waited for when its connection was lost.
+type lostAck struct {
+	sock *socket
+	id   uint64
+}
+
+// ackedUnheard tells whether an ack has left the server, and not come.
+func (m *message) ackedUnheard() bool {
+	for _, l := range m.lost {
+		if l.sock.carrier.wrote("43" + strconv.FormatUint(l.id, 10) + `[{"ok":true`) {
+			return m.acked == nil
+		}
+	}
+	return false
 }
 
 // A request waits for its ack.
@@ -123,9 +139,9 @@ func (p *page) disconnect(why string) {
 	if p.joined {
 		p.lost = time.Now()
 	}
-	for _, r := range p.waiting {
+	for id, r := range p.waiting {
 		if r.m != nil {
-			r.m.inDoubt, r.m.due = true, time.Now()
+			r.m.lost, r.m.due = append(r.m.lost, lostAck{p.sock, id}), time.Now()
 		}
 	}
 	if n := len(p.waiting); n > 0 {

@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -20,6 +21,7 @@ type polling struct {
 	wake *sync.Cond
 	sid  string
 	out  []string
+	log  []byte // all that was ever answered
 }
 
 const separator = "\x1e"
@@ -46,6 +48,9 @@ func (c *polling) do(method, body string) (string, bool) {
 	}
 	w := &recorder{header: http.Header{}, status: http.StatusOK}
 	c.h.ServeHTTP(w, r)
+	c.mu.Lock()
+	c.log = append(c.log, w.body.String()...)
+	c.mu.Unlock()
 	return w.body.String(), c.ctx.Err() == nil && w.status == http.StatusOK
 }
 
@@ -98,6 +103,12 @@ func (c *polling) post() {
 			c.cut()
 		}
 	}
+}
+
+func (c *polling) wrote(text string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Contains(c.log, []byte(text))
 }
 
 func (c *polling) cut() {

@@ -11,6 +11,7 @@ type carrier interface {
 	read(arrived func(text string) bool) // until that is false, or the end
 	write(text string)                   // does not wait
 	cut()                                // with all that is on its way
+	wrote(text string) bool              // by the server, whether it has arrived or not
 }
 
 // A socket is one connection of a client. One goroutine reads; it answers pings, sends CONNECT, and puts all else where the driver

@@ -126,12 +126,17 @@ func (v *view) mind(e chat.Entry) {
 		return
 	}
 	for seq := next; seq < e.Seq; seq++ {
-		missing := v.p.w.entry(v.name, seq)
-		if m := v.p.w.messages[missing.Text]; m == nil || m.page != v.p || m.acked != nil || !m.inDoubt {
+		if missing := v.p.w.entry(v.name, seq); !v.p.mayMiss(missing) {
 			v.p.w.fail(holeTold, "%s: %s/%d %s comes after %d (joined at %d): %d %s is missing", v.p.name, v.name, e.Seq, e.Text, v.last, v.joinAt, seq, missing.Text)
 		}
 	}
 	v.behind = true // the ack was lost with a connection; a page cannot know, and asks
+}
+
+// mayMiss: an own entry, whose ack was lost on its way.
+func (p *page) mayMiss(e chat.Entry) bool {
+	m := p.w.messages[e.Text]
+	return m != nil && m.page == p && m.ackedUnheard()
 }
 
 // own takes an acked message of the page's.

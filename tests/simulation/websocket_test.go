@@ -56,6 +56,8 @@ func (c webSocket) write(text string) { _, _ = c.l.up.Write(frameOf(text)) }
 
 func (c webSocket) cut() { c.l.cut() }
 
+func (c webSocket) wrote(text string) bool { return c.l.down.wrote(text) }
+
 var errFrame = errors.New("not a text frame")
 
 // readFrame reads a frame of the server's: text, unmasked, in one piece; anything else is the end.

@@ -127,7 +127,7 @@ func newWorld(seed uint64, k kinds, b bug) *world {
 	} else if w.set.raw || w.set.memory {
 		base = chat.NewMemoryStore(0, 0)
 	}
-	w.db = &database{base: base, seed: seed, kinds: k, nodes: map[*node]func(string, string){}, note: w.note}
+	w.db = &database{base: base, seed: seed, kinds: k, nodes: map[*node]func(string, string){}, by: map[string]*node{}, note: w.note}
 	for i := range w.set.rooms {
 		w.rooms = append(w.rooms, string(rune('a'+i)))
 	}
@@ -368,7 +368,7 @@ func (w *world) append(room string) {
 	w.foreign++
 	w.stats.foreign++
 	e := chat.Entry{Kind: chat.KindMessage, Namespace: "/", Room: room, UserID: "other", ID: fmt.Sprintf("foreign-%d", w.foreign), Text: fmt.Sprintf("foreign-%d", w.foreign)}
-	saved, err := w.db.commit([]chat.Entry{e})
+	saved, err := w.db.commit(nil, []chat.Entry{e})
 	if err != nil {
 		panic(err)
 	}
