@@ -12,7 +12,8 @@ import (
 type fault struct {
 	at, lasts time.Duration
 	kind      faultKind
-	group     int // of clients; of a stall and a cut
+	group     int         // of clients; of a stall and a cut
+	ways      []direction // of a stall
 	crash     bool
 }
 
@@ -30,7 +31,11 @@ func (f fault) String() string {
 	case cutFault:
 		return fmt.Sprintf("cut group %d for %v", f.group, f.lasts)
 	case stall:
-		return fmt.Sprintf("stall group %d for %v", f.group, f.lasts)
+		way := "both ways"
+		if len(f.ways) == 1 {
+			way = [...]string{"to the server", "to the clients"}[f.ways[0]]
+		}
+		return fmt.Sprintf("stall group %d %s for %v", f.group, way, f.lasts)
 	case killFault:
 		return fmt.Sprintf("SIGKILL, restart after %v", f.lasts)
 	default:
@@ -63,12 +68,13 @@ func (s schedule) plan(seed uint64) []fault {
 	between := func(low, high time.Duration) time.Duration {
 		return (low + time.Duration(r.Int64N(int64(high-low)+1))).Round(time.Millisecond)
 	}
+	both := []direction{toServer, toClient}
 	silent := -1 // the group of the long stall, which is not cut meanwhile
 	var from, to time.Duration
 	if s.lasts > 2*longStall {
 		silent, from = r.IntN(s.groups), between(s.lasts/6, s.lasts/3)
 		to = from + longStall
-		plan = append(plan, fault{at: from, lasts: longStall, kind: stall, group: silent})
+		plan = append(plan, fault{at: from, lasts: longStall, kind: stall, group: silent, ways: both})
 	}
 	for g := range s.groups {
 		for at := between(0, s.cutEvery); at < s.lasts-s.cut; at += s.cutEvery {
@@ -76,8 +82,16 @@ func (s schedule) plan(seed uint64) []fault {
 				continue
 			}
 			plan = append(plan, fault{at: at, lasts: s.cut, kind: cutFault, group: g})
-			if r.IntN(2) == 0 { // between two cuts, or into the next one
-				plan = append(plan, fault{at: at + s.cut + between(0, s.cutEvery/2), lasts: between(100*time.Millisecond, s.cutEvery/2), kind: stall, group: g})
+			f := fault{kind: stall, group: g, ways: [][]direction{both, {toServer}, {toClient}}[r.IntN(3)]}
+			switch r.IntN(3) {
+			case 0: // in between
+				f.at, f.lasts = at+s.cut+between(0, s.cutEvery/2), between(100*time.Millisecond, s.cutEvery/2)
+				plan = append(plan, f)
+			case 1: // into the cut, which throws away what was held: messages and acks
+				f.lasts = between(300*time.Millisecond, 3*time.Second)
+				f.at = max(0, at-f.lasts)
+				f.lasts = at - f.at + s.cut/4
+				plan = append(plan, f)
 			}
 		}
 	}

@@ -16,10 +16,18 @@ type gate struct {
 
 	mu      sync.Mutex // guards all below
 	refuses bool
-	flow    chan struct{} // closed while bytes flow
+	flow    [2]chan struct{} // by direction; closed while bytes flow
 	links   map[*link]struct{}
 	closed  bool
 }
+
+// A direction of bytes.
+type direction int
+
+const (
+	toServer direction = iota
+	toClient
+)
 
 // A link is one connection through a gate: the client's end and the server's.
 type link struct{ client, server net.Conn }
@@ -44,8 +52,11 @@ func newGate(target string) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gate{target: target, listener: l, flow: make(chan struct{}), links: map[*link]struct{}{}}
-	close(g.flow)
+	g := &gate{target: target, listener: l, links: map[*link]struct{}{}}
+	for way := range g.flow {
+		g.flow[way] = make(chan struct{})
+		close(g.flow[way])
+	}
 	g.pumps.Go(g.accept)
 	return g, nil
 }
@@ -79,8 +90,8 @@ func (g *gate) serve(client net.Conn) {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { g.pump(l, server, client) })
-	both.Go(func() { g.pump(l, client, server) })
+	both.Go(func() { g.pump(l, toServer, server, client) })
+	both.Go(func() { g.pump(l, toClient, client, server) })
 	both.Wait()
 	g.mu.Lock()
 	delete(g.links, l)
@@ -104,12 +115,12 @@ func (g *gate) add(l *link) bool {
 }
 
 // pump carries bytes one way. A link that has ended in one direction is over in both: neither HTTP clients nor WebSockets half-close.
-func (g *gate) pump(l *link, to, from net.Conn) {
+func (g *gate) pump(l *link, way direction, to, from net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			<-g.flowing()
+			<-g.flowing(way)
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				err = werr
 			}
@@ -129,10 +140,10 @@ func (g *gate) pump(l *link, to, from net.Conn) {
 	}
 }
 
-func (g *gate) flowing() chan struct{} {
+func (g *gate) flowing(way direction) chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.flow
+	return g.flow[way]
 }
 
 // drop closes with a FIN, or with an RST that throws away what the kernel holds.
@@ -165,24 +176,28 @@ func (g *gate) cut(kind func() cutKind) {
 	}
 }
 
-// stall holds back all bytes until flows is called; what is held arrives then.
-func (g *gate) stall() {
+// stall holds back the bytes of one direction, or of both, until flows is called; what is held arrives then.
+func (g *gate) stall(ways ...direction) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	select {
-	case <-g.flow:
-		g.flow = make(chan struct{})
-	default: // it is stalled
+	for _, way := range ways {
+		select {
+		case <-g.flow[way]:
+			g.flow[way] = make(chan struct{})
+		default: // it is stalled
+		}
 	}
 }
 
 func (g *gate) flows() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	select {
-	case <-g.flow:
-	default:
-		close(g.flow)
+	for _, flow := range g.flow {
+		select {
+		case <-flow:
+		default:
+			close(flow)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -120,25 +122,38 @@ func TestGateRefuses(t *testing.T) {
 
 func TestGateStalls(t *testing.T) {
 	t.Parallel()
-	addr, _ := echo(t)
-	g := gateTo(t, addr)
-	conn := through(t, g)
-	if err := roundTrip(conn); err != nil {
-		t.Fatal(err)
-	}
-	g.stall()
-	came := make(chan error, 1)
-	go func() { came <- roundTrip(conn) }()
-	flowed := g.flowing()
-	select {
-	case <-flowed:
-		t.Error("bytes flow")
-	case err := <-came:
-		t.Errorf("bytes came through: %v", err)
-	default:
-	}
-	g.flows()
-	if err := <-came; err != nil {
-		t.Error(err)
+	for _, ways := range [][]direction{{toServer}, {toClient}, {toServer, toClient}} {
+		addr, _ := echo(t)
+		g := gateTo(t, addr)
+		conn := through(t, g)
+		if err := roundTrip(conn); err != nil {
+			t.Fatal(err)
+		}
+		g.stall(ways...)
+		for _, way := range []direction{toServer, toClient} {
+			select {
+			case <-g.flowing(way):
+				if slices.Contains(ways, way) {
+					t.Errorf("%v: bytes flow in direction %d", ways, way)
+				}
+			default:
+				if !slices.Contains(ways, way) {
+					t.Errorf("%v: bytes do not flow in direction %d", ways, way)
+				}
+			}
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if err := roundTrip(conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%v: bytes came through: %v", ways, err)
+		}
+		g.flows()
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 5)); err != nil {
+			t.Errorf("%v: %v", ways, err)
+		}
 	}
 }

@@ -29,6 +29,9 @@ func (t *trial) conduct(w io.Writer, keep bool) (*outcome, error) {
 	if err == nil && !o.verdict.faultless() {
 		err = errors.New("lost, doubled, out of order or wrong is not 0")
 	}
+	if err == nil && o.verdict.Holes > 0 && o.verdict.Told == 0 {
+		err = errors.New("pages saw holes that no error event told of")
+	}
 	if err == nil && t.schedule.kills == 0 && o.verdict.Strangers > 0 {
 		err = errors.New("not every client of 4.8 was recovered")
 	}

@@ -230,7 +230,7 @@ func (s *stage) do(f fault, r *rand.Rand) error {
 		g.refuse(false)
 	case stall:
 		g := s.gates[f.group]
-		g.stall()
+		g.stall(f.ways...)
 		time.Sleep(min(f.lasts, time.Until(s.began.Add(s.schedule.lasts))))
 		g.flows()
 	case killFault:
