@@ -12,6 +12,7 @@ require (
 	github.com/parleychat/chat v0.0.0
 	github.com/parleychat/chat/store/postgres v0.0.0
 	github.com/parleychat/chat/store/sqlite v0.0.0
+	go.uber.org/goleak v1.3.0
 )
 
 require (

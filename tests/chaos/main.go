@@ -39,7 +39,7 @@ func chaos(seed uint64, lasts time.Duration, only, out string, keep bool) error 
 		return fmt.Errorf("-only %s: there is no such run", only)
 	}
 	printTable(os.Stdout, outcomes)
-	if out != "" {
+	if out != "" && len(outcomes) > 0 {
 		errs = append(errs, writeResults(out, outcomes))
 	}
 	return errors.Join(errs...)
