@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parleychat/chat"
@@ -13,15 +15,24 @@ import (
 // columns of an entry after its place, as scanEntry reads them.
 const columns = "kind, id, user_id, sid, text, ts, message_id, reply_to, meta, deleted"
 
+// setLasts takes a JSON object of ids and seqs: a statement for each room would be a third of what a batch of many rooms executes.
+const setLasts = "UPDATE rooms SET last_seq = j.value FROM json_each(?) AS j WHERE rooms.id = CAST(j.key AS INTEGER)"
+
 // writer is the one connection that writes.
 type writer struct {
 	conn                              *sql.Conn
-	begin, commit, rollback           *sql.Stmt
-	roomByName, newRoom, setLast      *sql.Stmt
+	begin, commit, rollback, version  *sql.Stmt
+	roomByName, newRoom, setLasts     *sql.Stmt
 	addKey, first, addEntry           *sql.Stmt
 	roomByID, setFirst, young, doomed *sql.Stmt
 	outlive, remove, erase, purge     *sql.Stmt
+
+	rooms map[roomName]*roomState // as they were at the end of the last transaction, while nobody else has written
+	seen  int64                   // the file's data_version then
 }
+
+// roomsKept bounds writer.rooms.
+const roomsKept = 10_000
 
 func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
 	w := &writer{conn: conn}
@@ -32,9 +43,10 @@ func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
 		{&w.begin, "BEGIN IMMEDIATE"},
 		{&w.commit, "COMMIT"},
 		{&w.rollback, "ROLLBACK"},
+		{&w.version, "PRAGMA data_version"},
 		{&w.roomByName, "SELECT id, last_seq FROM rooms WHERE namespace = ? AND room = ?"},
 		{&w.newRoom, "INSERT INTO rooms (namespace, room) VALUES (?, ?) RETURNING id"},
-		{&w.setLast, "UPDATE rooms SET last_seq = ?2 WHERE id = ?1"},
+		{&w.setLasts, setLasts},
 		{&w.addKey, `INSERT INTO message_keys (room_id, user_id, message_id, seq) VALUES (?1, ?2, ?3, ?4)
 			ON CONFLICT DO UPDATE SET seq = excluded.seq, kind = NULL, id = NULL, ts = NULL, expires = NULL WHERE expires <= ?5`},
 		{&w.first, `SELECT k.seq, k.kind, k.id, k.ts, e.seq IS NOT NULL,
@@ -92,20 +104,37 @@ func (w *writer) transact(ctx context.Context, f func(ctx context.Context, w *wr
 	}
 	defer func() {
 		if p := recover(); p != nil {
+			w.rooms = nil
 			_, _ = w.rollback.ExecContext(whole)
 			panic(p)
 		}
 	}()
 	if err = ctx.Err(); err == nil { // it may have ended while another process wrote
+		err = w.look(whole)
+	}
+	if err == nil {
 		err = f(whole, w)
 	}
 	if err == nil {
 		_, err = w.commit.ExecContext(whole)
 	}
 	if err != nil {
+		w.rooms = nil
 		_, _ = w.rollback.ExecContext(whole) // some errors have rolled back already
 	}
 	return err
+}
+
+// look forgets the rooms where another connection has written since.
+func (w *writer) look(ctx context.Context) error {
+	var version int64
+	if err := w.version.QueryRowContext(ctx).Scan(&version); err != nil {
+		return err
+	}
+	if version != w.seen || w.rooms == nil || len(w.rooms) > roomsKept {
+		w.rooms, w.seen = make(map[roomName]*roomState), version
+	}
+	return nil
 }
 
 type roomName struct{ namespace, room string }
@@ -123,25 +152,21 @@ func (s *Store) Append(ctx context.Context, entries []chat.Entry) ([]chat.Append
 	out := make([]chat.Appended, len(entries))
 	err := s.write(ctx, func(ctx context.Context, w *writer) error {
 		now := time.Now().UTC().Truncate(time.Millisecond)
-		rooms := make(map[roomName]*roomState, 1)
+		var changed []*roomState
 		for i := range entries {
-			r, err := w.room(ctx, rooms, roomName{entries[i].Namespace, entries[i].Room})
+			r, err := w.room(ctx, roomName{entries[i].Namespace, entries[i].Room})
 			if err != nil {
 				return err
 			}
 			if out[i], err = w.append(ctx, r, entries[i], now); err != nil {
 				return err
 			}
-		}
-		for _, r := range rooms {
-			if !r.changed {
-				continue
-			}
-			if _, err := w.setLast.ExecContext(ctx, r.id, r.last); err != nil {
-				return err
+			if !out[i].Repeated && !r.changed {
+				r.changed = true
+				changed = append(changed, r)
 			}
 		}
-		return nil
+		return w.saveLasts(ctx, changed)
 	})
 	if err != nil {
 		return nil, err
@@ -149,8 +174,25 @@ func (s *Store) Append(ctx context.Context, entries []chat.Entry) ([]chat.Append
 	return out, nil
 }
 
-func (w *writer) room(ctx context.Context, rooms map[roomName]*roomState, name roomName) (*roomState, error) {
-	if r := rooms[name]; r != nil {
+func (w *writer) saveLasts(ctx context.Context, rooms []*roomState) error {
+	if len(rooms) == 0 {
+		return nil
+	}
+	list := []byte{'{'}
+	for i, r := range rooms {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(append(list, '"'), r.id, 10)
+		list = strconv.AppendInt(append(list, '"', ':'), r.last, 10)
+		r.changed = false
+	}
+	_, err := w.setLasts.ExecContext(ctx, string(append(list, '}')))
+	return err
+}
+
+func (w *writer) room(ctx context.Context, name roomName) (*roomState, error) {
+	if r := w.rooms[name]; r != nil {
 		return r, nil
 	}
 	r := &roomState{}
@@ -158,7 +200,9 @@ func (w *writer) room(ctx context.Context, rooms map[roomName]*roomState, name r
 	if errors.Is(err, sql.ErrNoRows) {
 		err = w.newRoom.QueryRowContext(ctx, name.namespace, name.room).Scan(&r.id)
 	}
-	rooms[name] = r
+	if err == nil {
+		w.rooms[roomName{strings.Clone(name.namespace), strings.Clone(name.room)}] = r
+	}
 	return r, err
 }
 
@@ -182,7 +226,7 @@ func (w *writer) append(ctx context.Context, r *roomState, e chat.Entry, now tim
 		e.Meta = nil
 	}
 	_, err := w.addEntry.ExecContext(ctx, r.id, seq, e.Kind, e.ID, e.UserID, e.SID, e.Text, now.UnixMilli(), e.MessageID, e.ReplyTo, meta, e.Deleted)
-	r.last, r.changed = seq, true
+	r.last = seq
 	return chat.Appended{Entry: e}, err
 }
 
