@@ -21,6 +21,7 @@ import (
 type logSizes struct {
 	Senders int           `json:"senders"` // each with one message under way
 	Rooms   int           `json:"rooms"`
+	Several int           `json:"several"` // messages of each under way, in one run
 	Time    time.Duration `json:"acked_ns"`
 	Bare    time.Duration `json:"bare_ns"`
 	// Rounds are how often the library and the bare loop are measured in turn.
@@ -36,12 +37,12 @@ type logSizes struct {
 }
 
 var fullLogSizes = logSizes{
-	Senders: 200, Rooms: 50, Time: 5 * time.Second, Bare: 4 * time.Second, Rounds: 4,
+	Senders: 200, Rooms: 50, Several: 8, Time: 5 * time.Second, Bare: 4 * time.Second, Rounds: 4,
 	Rate: 500, PacedTime: 10 * time.Second, SaturatedPairs: 5, PacedPairs: 5, Entries: 1_000_000,
 }
 
 var quickLogSizes = logSizes{
-	Senders: 200, Rooms: 50, Time: time.Second, Bare: time.Second, Rounds: 1,
+	Senders: 200, Rooms: 50, Several: 8, Time: time.Second, Bare: time.Second, Rounds: 1,
 	Rate: 500, PacedTime: 2 * time.Second, SaturatedPairs: 1, PacedPairs: 1, Entries: 20_000,
 }
 
@@ -67,10 +68,13 @@ type StoreFigures struct {
 	Alone     []*load.Acked    `json:"alone,omitempty"`
 	AloneBare []*load.Inserted `json:"alone_bare,omitempty"`
 	// BareServer is the bare Go server, which keeps an entry in a slice and
-	// answers, beside Alone; of the memory store only.
-	BareServer []*load.Acked   `json:"bare_server,omitempty"`
-	Paced      *load.Acked     `json:"paced,omitempty"`
-	History    *HistoryFigures `json:"history,omitempty"`
+	// answers, beside Alone; Several and BareSeveral are the same with several
+	// messages of each sender under way. Of the memory store only.
+	BareServer  []*load.Acked   `json:"bare_server,omitempty"`
+	Several     []*load.Acked   `json:"several,omitempty"`
+	BareSeveral []*load.Acked   `json:"bare_several,omitempty"`
+	Paced       *load.Acked     `json:"paced,omitempty"`
+	History     *HistoryFigures `json:"history,omitempty"`
 }
 
 // DeliveryFigures are of the first table's runs, with the host's event and with
@@ -145,7 +149,9 @@ func (b *bench) measureStore(ctx context.Context, s logStore, f *StoreFigures) {
 		try("acked", func() error { return b.pair(ctx, s, b.logSizes.Rooms, &f.Crowd, &f.CrowdBare, &f.CrowdEach) })
 		try("acked, alone", func() error { return b.pair(ctx, s, b.logSizes.Senders, &f.Alone, &f.AloneBare, nil) })
 		if s.name == "memory" {
-			try("bare server", func() error { return b.bareServer(ctx, f) })
+			try("bare server", func() error { return b.bareServer(ctx, 1, &f.BareServer) })
+			try("acked, several", func() error { return b.alone(ctx, logServer(s.db), b.logSizes.Several, &f.Several) })
+			try("bare server, several", func() error { return b.bareServer(ctx, b.logSizes.Several, &f.BareSeveral) })
 		}
 	}
 	try("acked, paced", func() error {
@@ -198,18 +204,24 @@ func (b *bench) onServer(ctx context.Context, s server, p load.Plan) (*load.Acke
 		return nil, err
 	}
 	a := r.Acked
-	slog.Info(p.Mode, "server", strings.Join(s.argv, " "), "rooms", p.Rooms, "per_s", tenth(a.PerSecond), "us_message", tenth(a.Micros), "db_us", tenth(a.DBMicros),
+	slog.Info(p.Mode, "server", strings.Join(s.argv, " "), "rooms", p.Rooms, "each", max(p.InFlight, 1), "per_s", tenth(a.PerSecond), "us_message", tenth(a.Micros), "user_us", tenth(a.User), "db_us", tenth(a.DBMicros),
 		"batch", tenth(a.Batch), "p50_ms", tenth(a.Wait.P50), "p99_ms", tenth(a.Wait.P99))
 	return a, nil
 }
 
 // bareServer has the run of the lone senders on the bare Go server.
-func (b *bench) bareServer(ctx context.Context, f *StoreFigures) error {
+func (b *bench) bareServer(ctx context.Context, inFlight int, into *[]*load.Acked) error {
 	s := goServer("bare", "", "log", ".", "./servers/bare", "")
 	s.argv = append(s.argv, "-noroom")
-	a, err := b.onServer(ctx, s, load.Plan{Mode: "acked", Members: b.logSizes.Senders, Rooms: b.logSizes.Senders, Warm: b.sizes.Warm, Time: b.logSizes.Time})
+	return b.alone(ctx, s, inFlight, into)
+}
+
+// alone has every sender alone in a room, with inFlight messages under way.
+func (b *bench) alone(ctx context.Context, s server, inFlight int, into *[]*load.Acked) error {
+	n := b.logSizes.Senders
+	a, err := b.onServer(ctx, s, load.Plan{Mode: "acked", Members: n, Rooms: n, InFlight: inFlight, Warm: b.sizes.Warm, Time: b.logSizes.Time})
 	if err == nil {
-		f.BareServer = append(f.BareServer, a)
+		*into = append(*into, a)
 	}
 	return err
 }

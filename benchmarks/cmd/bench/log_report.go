@@ -25,6 +25,7 @@ func of[T any](list []*T, f func(*T) float64) []float64 {
 
 func ackedRate(a *load.Acked) float64     { return a.PerSecond }
 func ackedMicros(a *load.Acked) float64   { return a.Micros }
+func ackedUser(a *load.Acked) float64     { return a.User }
 func ackedDBMicros(a *load.Acked) float64 { return a.DBMicros }
 func ackedBatch(a *load.Acked) float64    { return a.Batch }
 func ackedAppend(a *load.Acked) float64   { return a.Append }
@@ -62,11 +63,9 @@ func (s logSizes) rows() []logRow {
 		logRow{"the bare loop with a statement a row, sent together", 0, func(f *StoreFigures) []float64 { return of(f.CrowdEach, bareRate) }},
 		logRow{"× that", 2, func(f *StoreFigures) []float64 { return ratios(f.crowdRate(), of(f.CrowdEach, bareRate)) }})
 	rows = append(rows, s.ackedRows(alone, func(f *StoreFigures) []*load.Acked { return f.Alone }, func(f *StoreFigures) []*load.Inserted { return f.AloneBare })...)
-	rows = append(rows,
-		logRow{"a bare Go server that keeps them in a slice: µs of its CPU a message", 1, func(f *StoreFigures) []float64 { return of(f.BareServer, ackedMicros) }},
-		logRow{"**× the bare server:** µs of server CPU a message", 2, func(f *StoreFigures) []float64 {
-			return ratios(f.aloneMicros(), of(f.BareServer, ackedMicros))
-		}})
+	rows = append(rows, beforeFanOut("the bare Go server", "", func(f *StoreFigures) []*load.Acked { return f.Alone }, func(f *StoreFigures) []*load.Acked { return f.BareServer })[1:]...)
+	rows = append(rows, beforeFanOut("the bare Go server", fmt.Sprintf("alone, with %d messages of each under way: ", s.Several),
+		func(f *StoreFigures) []*load.Acked { return f.Several }, func(f *StoreFigures) []*load.Acked { return f.BareSeveral })...)
 	paced := func(of func(*load.Acked) float64) func(*StoreFigures) []float64 {
 		return func(f *StoreFigures) []float64 {
 			if f.Paced == nil {
@@ -83,6 +82,16 @@ func (s logSizes) rows() []logRow {
 		logRow{at + ": µs of server CPU a message", 0, paced(ackedMicros)},
 		logRow{at + ": entries in a batch", 1, paced(ackedBatch)},
 	)
+}
+
+// beforeFanOut is a message's CPU beside a bare server's.
+func beforeFanOut(server, who string, own, bare func(*StoreFigures) []*load.Acked) []logRow {
+	return []logRow{
+		{who + "µs of server CPU a message", 1, func(f *StoreFigures) []float64 { return of(own(f), ackedMicros) }},
+		{"of which in user mode", 1, func(f *StoreFigures) []float64 { return of(own(f), ackedUser) }},
+		{server + ", which keeps them in a slice: µs of its CPU a message", 1, func(f *StoreFigures) []float64 { return of(bare(f), ackedMicros) }},
+		{"**× the bare server**", 2, func(f *StoreFigures) []float64 { return ratios(of(own(f), ackedMicros), of(bare(f), ackedMicros)) }},
+	}
 }
 
 func (s logSizes) ackedRows(who string, own func(*StoreFigures) []*load.Acked, bare func(*StoreFigures) []*load.Inserted) []logRow {
@@ -223,12 +232,13 @@ func (f *LogFigures) method(z sizes) string {
   SQLite: one prepared statement a row on one connection. PostgreSQL: one prepared INSERT … SELECT unnest(arrays) a batch, a transaction by itself, one round trip;
   "a statement a row": prepared INSERTs between BEGIN and COMMIT, all sent at once.
 - Beside the memory store, the bare Go server of the first table does the lone senders' run: it decodes a message, appends it to a slice, encodes it and answers; no key is looked up, nothing is checked.
+  With one message of each sender under way, each costs a read, a write and two wakings by itself; with %d of each, messages share them, and what is left is the server's own work.
 - %d rounds in turn; a figure is the median, a ratio the median of those of neighbours. The load shares the cores with the server and the database; the bare loop has them to itself.
 - The paced run: %d messages a second in all, one after the other, %s. The wait is from the call that sends a message to the frame with its ack.
 - The first table's runs: saturated (%d members, %d senders) %d times, paced (%d members, %d texts a second) %d times, each with the host's event and with `+"`chat_message`"+` in turn. A delivery of the
   event is its text; one of `+"`chat_message`"+` is the whole entry (about 280 bytes more), the sender's is its ack.
 - Pages: at the start, in the middle and at the end, and %d random ones, each by `+"`after`"+` and by `+"`before`"+`, and the newest; one page beforehand does not count.
   Each place is read %d times, and counts with its median; the longest single reading stands beside. There are 1,000 other rooms. PostgreSQL after VACUUM ANALYZE.
-`, s.Senders, "`chat_message`", 64, s.Time, z.Warm, s.inARoom(), s.Rooms, s.inARoom()-1, s.Bare, s.Rounds, s.Rate, s.PacedTime,
+`, s.Senders, "`chat_message`", 64, s.Time, z.Warm, s.inARoom(), s.Rooms, s.inARoom()-1, s.Bare, s.Several, s.Rounds, s.Rate, s.PacedTime,
 		z.SaturatedMembers, z.SaturatedFlight, s.SaturatedPairs, z.PacedMembers, z.PacedRate, s.PacedPairs, load.RandomPlaces, load.Readings)
 }

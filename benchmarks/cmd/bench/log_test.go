@@ -16,7 +16,7 @@ func TestLog(t *testing.T) {
 			Warm: 100 * time.Millisecond,
 		},
 		logSizes: logSizes{
-			Senders: 12, Rooms: 4, Time: 300 * time.Millisecond, Bare: 200 * time.Millisecond, Rounds: 1, Rate: 100, PacedTime: 300 * time.Millisecond,
+			Senders: 12, Rooms: 4, Several: 3, Time: 300 * time.Millisecond, Bare: 200 * time.Millisecond, Rounds: 1, Rate: 100, PacedTime: 300 * time.Millisecond,
 			SaturatedPairs: 1, PacedPairs: 1, Entries: 2000,
 		},
 	}

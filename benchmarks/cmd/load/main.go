@@ -19,7 +19,7 @@ func main() {
 	flag.StringVar(&p.Addr, "addr", "", "the server's address, IPv4 loopback")
 	flag.StringVar(&p.Dialect, "dialect", "eio4", strings.Join(load.Dialects, ", "))
 	flag.IntVar(&p.Members, "members", 200, "connections")
-	flag.IntVar(&p.InFlight, "inflight", 8, "handshakes (idle) or messages (saturated) at a time")
+	flag.IntVar(&p.InFlight, "inflight", 8, "handshakes (idle) or messages (saturated, acked: of each) at a time")
 	flag.IntVar(&p.Rate, "rate", 20, "messages a second (paced, acked-paced)")
 	flag.IntVar(&p.Rooms, "rooms", 1, "rooms that the members are dealt out among (acked, acked-paced)")
 	flag.IntVar(&p.DB, "db", 0, "the process of the database's server (acked, acked-paced)")

@@ -25,9 +25,10 @@ type Stats struct {
 type Acked struct {
 	Acks      int     `json:"acks"`
 	PerSecond float64 `json:"per_s"`
-	// Micros is CPU of the server's process an acked message; DBMicros of the
-	// database's processes.
+	// Micros is CPU of the server's process an acked message, of which User is
+	// not the kernel's; DBMicros is of the database's processes.
 	Micros   float64 `json:"us_per_message"`
+	User     float64 `json:"user_us_per_message"`
 	DBMicros float64 `json:"db_us_per_message,omitempty"`
 	// Batch is how many entries the store was given at a time; 0: not known.
 	Batch float64 `json:"batch,omitempty"`
@@ -71,7 +72,7 @@ type book struct {
 	again  bool     // an acked sender says its next
 }
 
-// acked has everybody say chat_messages with acks: each its next when the last
+// acked has everybody say chat_messages with acks: InFlight at a time, the next when one
 // is acked, or Rate a second in all. Every client must hear its room's entries
 // one by one in the log's order, its own in the acks.
 func (l *Load) acked(p Plan) (Result, error) {
@@ -83,8 +84,8 @@ func (l *Load) acked(p Plan) (Result, error) {
 	body := func(end time.Time) error { return l.talkAcked(b, p.Rate, end) }
 	if p.Mode == "acked" {
 		b.again, body = true, l.run
-		for _, c := range l.conns {
-			if err := l.sayAcked(b, c); err != nil {
+		for i := range max(p.InFlight, 1) * len(l.conns) {
+			if err := l.sayAcked(b, l.conns[i%len(l.conns)]); err != nil {
 				return Result{}, err
 			}
 		}
@@ -185,7 +186,7 @@ func (l *Load) ackedWindow(b *book, p Plan, body func(end time.Time) error) (*Ac
 	took := after.at.Sub(before.at).Seconds()
 	a := &Acked{
 		Acks: int(n), PerSecond: n / took, Wait: SpreadOf(waits),
-		Micros: micros(after.cpu-before.cpu) / n, DBMicros: micros(after.db-before.db) / n,
+		Micros: micros(after.cpu-before.cpu) / n, User: micros(after.user-before.user) / n, DBMicros: micros(after.db-before.db) / n,
 		LoadCores: (after.own - before.own).Seconds() / took,
 	}
 	if calls := after.stats.Appends - before.stats.Appends; calls > 0 {
@@ -199,9 +200,9 @@ func (l *Load) ackedWindow(b *book, p Plan, body func(end time.Time) error) (*Ac
 
 // sample is what has been used until now.
 type sample struct {
-	at           time.Time
-	cpu, db, own time.Duration
-	stats        Stats
+	at                 time.Time
+	cpu, user, db, own time.Duration
+	stats              Stats
 }
 
 func (l *Load) sample(p Plan) (s sample, err error) {
@@ -209,6 +210,9 @@ func (l *Load) sample(p Plan) (s sample, err error) {
 		return s, err
 	}
 	if s.cpu, err = proc.CPU(p.PID); err != nil {
+		return s, err
+	}
+	if s.user, err = proc.User(p.PID); err != nil {
 		return s, err
 	}
 	if s.own, err = proc.Self(); err != nil {

@@ -15,7 +15,7 @@ type Plan struct {
 	Dialect string
 	Members int
 	// InFlight is the number of handshakes (idle) or messages (saturated)
-	// that are open at a time.
+	// that are open at a time; of messages a member (acked; 0 is 1).
 	InFlight int
 	// Rate is messages a second (paced, acked-paced).
 	Rate int

@@ -17,6 +17,9 @@ const tick = 10 * time.Millisecond
 // began, in steps of 10 ms (proc_pid_stat(5), fields 14 and 15).
 func CPU(pid int) (time.Duration, error) { return ticks(pid, 11, 13) }
 
+// User is the user time of it.
+func User(pid int) (time.Duration, error) { return ticks(pid, 11, 12) }
+
 // RSS returns the resident set of the process in bytes (VmRSS of
 // proc_pid_status(5)).
 func RSS(pid int) (int64, error) {
