@@ -50,9 +50,7 @@ func (j *journal) readLocked(l *roomLog, err error) {
 	l.busy, l.used, l.turn = false, now, err == nil
 	var answer error
 	if err != nil {
-		if j.life.Err() == nil {
-			j.hub.log().Error("chat: store failed", "error", err, "namespace", l.space.name, "room", l.name)
-		}
+		j.failedLocked(err, "namespace", l.space.name, "room", l.name)
 		answer = errUnavailable
 		l.behind = true
 		for _, a := range l.queue { // it would have to wait for this

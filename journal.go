@@ -33,6 +33,8 @@ type journal struct {
 	reads   []*roomLog // wait for a reader
 	readers int
 	sweep   *time.Timer // runs while there are logs
+	told    time.Time   // when a failure was last logged
+	untold  int         // failures since
 }
 
 func (j *journal) init(h *core) {
@@ -239,7 +241,9 @@ func (j *journal) save(ctx context.Context, parts []part) error {
 		err = errors.New("chat: the store answered with a different number of entries")
 	}
 	if err != nil {
-		j.hub.log().Error("chat: store failed", "error", err, "entries", len(entries))
+		j.mu.Lock()
+		j.failedLocked(err, "entries", len(entries))
+		j.mu.Unlock()
 		return err
 	}
 	for i := range parts {
@@ -251,6 +255,16 @@ func (j *journal) save(ctx context.Context, parts []part) error {
 		saved = saved[len(p.from):]
 	}
 	return nil
+}
+
+// failedLocked logs a failure of the store, one a second: while it is down each room that is in use fails again and again.
+func (j *journal) failedLocked(err error, attrs ...any) {
+	if now := time.Now(); now.Sub(j.told) < time.Second {
+		j.untold++
+	} else if j.life.Err() == nil {
+		j.hub.log().Error("chat: store failed", append(attrs, "error", err, "failures_not_logged", j.untold)...)
+		j.told, j.untold = now, 0
+	}
 }
 
 // deliver hands out what became of a batch, and lets its logs go on.
