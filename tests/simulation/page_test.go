@@ -224,6 +224,11 @@ func (p *page) packet(a arrival) {
 	case '0':
 		p.accepted(text[1:])
 	case '1':
+		if p.server.ending && !p.joined { // tolerated: a CONNECT that meets a Shutdown; a real page would stay away
+			p.sock.cut()
+			p.disconnect("sent away in a shutdown")
+			return
+		}
 		p.w.fail(goesOn, "%s: sent away by the server", p.name)
 	case '2':
 		p.event(text[1:])

@@ -16,10 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const (
-	defaultSeeds = 40
-	mostFailures = 3 // after so many the run ends
-)
+const mostFailures = 3 // after so many the run ends
 
 // all kinds of faults; WITHOUT=unknown,foreign leaves some out.
 func faults() kinds {
