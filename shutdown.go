@@ -25,8 +25,8 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	if c.ended {
 		return nil
 	}
-	cut := context.AfterFunc(ctx, c.cut)
-	defer cut()
+	stop := context.AfterFunc(ctx, c.cut)
+	defer stop()
 	c.closeClients(ctx)
 	idle := c.engine.Wait(ctx.Done())
 	for _, sp := range c.spaces {
@@ -44,6 +44,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 			idle = false
 		}
+	}
+	if !idle {
+		c.cut() // stop may come before ctx's end has begun it
 	}
 	if err := c.legacy.Close(ctx); err != nil {
 		return err
