@@ -52,7 +52,7 @@ func (j *journal) readLocked(l *roomLog, err error) {
 	if err != nil {
 		j.failedLocked(err, "namespace", l.space.name, "room", l.name)
 		answer = errUnavailable
-		l.behind = true
+		l.behind = l.known.Load()
 		for _, a := range l.queue { // it would have to wait for this
 			a.fail(errUnavailable)
 		}
@@ -82,7 +82,7 @@ func (j *journal) againLocked(l *roomLog) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		if j.logs[roomKey{l.space.name, l.name}] == l {
-			l.waits, l.behind = nil, true
+			l.waits, l.behind = nil, l.known.Load()
 			j.scheduleLocked(l)
 		}
 	})

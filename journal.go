@@ -72,9 +72,7 @@ func (j *journal) logLocked(sp *space, room string, interest bool) *roomLog {
 			j.sweep = time.AfterFunc(j.keep(), j.sweepOut)
 		}
 	}
-	if interest && !l.known.Load() {
-		l.behind = true
-	}
+	l.watched = l.watched || interest
 	return l
 }
 
@@ -107,7 +105,7 @@ func (j *journal) add(sp *space, a *appending) {
 	j.mu.Lock()
 	l := j.logLocked(sp, a.entry.Room, interest)
 	l.queue = append(l.queue, a)
-	if !j.hub.inMemory || l.busy || l.listed || l.behind {
+	if !j.hub.inMemory || l.busy || l.listed || l.readsFirstLocked() {
 		j.scheduleLocked(l)
 		j.mu.Unlock()
 		return
@@ -137,7 +135,10 @@ func (j *journal) scheduleLocked(l *roomLog) {
 
 // readsFirstLocked: what was saved before is delivered before, but a log that grows all the time must not keep its queue waiting.
 func (l *roomLog) readsFirstLocked() bool {
-	return l.behind && !(l.turn && len(l.queue) > 0 && l.known.Load())
+	if !l.known.Load() {
+		return l.watched
+	}
+	return l.behind && !(l.turn && len(l.queue) > 0)
 }
 
 // part is what a batch takes of one room.

@@ -26,7 +26,8 @@ type roomLog struct {
 	waiters []chan error // wait for the end to be known
 	listed  bool         // in the journal's ready or reads
 	busy    bool         // one goroutine at a time saves, reads and delivers, so that deliveries have the order of the log
-	behind  bool         // is to be read: the store may have entries that were not delivered, or the end is not known
+	watched bool         // somebody could miss an entry: the end must be known before anything is saved
+	behind  bool         // the store may have entries that were not delivered
 	turn    bool         // of its queue: it has just been read
 	retry   time.Duration
 	waits   *time.Timer // for the next read, after one that failed or in doubt
