@@ -72,14 +72,15 @@ func cause(o *outcome) string {
 }
 
 const remarks = `
-What Node's rows show, by the peer's code and the package's (socket.io 4.8.4, socket.io-adapter 2.5):
+What Node's rows show, by the peer's code and the package's (socket.io 4.8.4, socket.io-adapter 2.5.8):
 
 - *node*: history and numbers are in memory, so a kill takes them. Nothing else is to be expected of it, which is why there are runs without kills.
 - *node-network*: a page that comes back while the server still holds its old connection, as after a change of networks, may get a session back that it
   had recovered before: the in-memory adapter does not take a restored session away. The old and the new connection then have one id, and when the
   old one is found dead its rooms are taken from the new one too. The page was told ` + "`recovered: true`" + `, and hears nothing of its rooms any more.
-- *node-orderly*: without such connections. What is doubled are retries, which the package leaves to the server to recognize; *node-keys-orderly* is a peer
-  that does, by a map in memory.
+- *node-orderly*: without *half* cuts. A polling client that is cut between two polls leaves the server in the same state all the same, since no connection of
+  its has ended: those are the lost ones. What is doubled are retries, which the package leaves to the server to recognize; *node-keys-orderly* is a peer that does, by a
+  map in memory.
 `
 
 func processor() string {
