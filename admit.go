@@ -93,7 +93,7 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 	t.pid, t.sid = parsePID(req.PID)
 	ctx = authContext{ctx, t.values}
 	if h.draining.Load() {
-		return nil, refuse(Errorf(Unavailable, "the server is shutting down"))
+		return nil, &socketio.ConnectError{Message: "the server is shutting down", Later: true}
 	}
 	if err := sp.authenticate(ctx, req, t); err != nil {
 		return nil, h.refuseLogged(err, req)
@@ -263,7 +263,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	release(sp.arriving, t.arrival)
 	if sp.closed || h.draining.Load() {
 		release(sp.perAddr, t.address)
-		link.Disconnect(true)
+		link.Session().Close(engineio.ReasonShutdown) // and no packet DISCONNECT, after which a client stays away
 		return nil
 	}
 	if t.address != "" {
@@ -288,7 +288,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 
 // begin makes a new session of c.
 func (c *Client) begin() {
-	c.started = c.space.counter
+	c.started, c.sent = c.space.counter, 0
 	var secret pid
 	c.id, secret = newSession()
 	if c.space.recovery.window > 0 && c.protocol >= 5 {
@@ -316,6 +316,9 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	if lost.values != nil {
 		c.rareLocked().values = lost.values
 	}
+	if len(lost.unacked) > 0 { // a connection that dies in the middle of the replay gets the same replay again
+		c.rareLocked().unacked = lost.unacked
+	}
 	if c.user.ID == "" {
 		c.user = lost.user
 	}
@@ -335,7 +338,9 @@ func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 		}
 	}
 	for _, name := range sp.set.rooms {
-		news = append(news, sp.subscribeLocked(c, name))
+		if !c.recovered { // or it would be back in a room that it has left
+			news = append(news, sp.subscribeLocked(c, name))
+		}
 	}
 	for _, p := range news {
 		sp.announceLocked(p)

@@ -31,6 +31,7 @@ type Client struct {
 	rooms      []membership // in the order of joining
 	nextOfUser *Client
 	started    uint64 // the namespace's counter when the session began
+	sent       uint64 // number of the last event that was put into the outbox, and so the offset of who has read all
 	rare       *rare
 
 	inbox inbox
@@ -41,7 +42,8 @@ type rare struct {
 	values  map[any]any
 	life    context.Context
 	endLife context.CancelFunc
-	address string // counted for Limits.ClientsPerAddress
+	address string   // counted for Limits.ClientsPerAddress
+	unacked []uint64 // see lostSession; of the session before, until the client has an offset past them
 }
 
 func (c *Client) rareLocked() *rare {

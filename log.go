@@ -99,19 +99,20 @@ func (a *appending) wait(ctx context.Context) (Entry, error) {
 	case r := <-a.done:
 		return r.entry, r.err
 	case <-deadline.C:
-		return Entry{}, a.giveUp(errUnavailable)
+		return a.giveUp(errUnavailable)
 	case <-ctx.Done():
-		return Entry{}, a.giveUp(errors.Join(errUnavailable, context.Cause(ctx)))
+		return a.giveUp(errors.Join(errUnavailable, context.Cause(ctx)))
 	}
 }
 
 // giveUp stops waiting; whoever comes first, it or the delivery, says what the sender hears. What has not gone to the store
 // by then never will.
-func (a *appending) giveUp(err error) error {
+func (a *appending) giveUp(err error) (Entry, error) {
 	if a.settled.CompareAndSwap(false, true) {
-		return err
+		return Entry{}, err
 	}
-	return (<-a.done).err
+	r := <-a.done
+	return r.entry, r.err
 }
 
 // fail answers a sender that its entry was not saved, or may not have been.

@@ -471,3 +471,21 @@ func TestPostBounds(t *testing.T) {
 		}
 	}
 }
+
+// A Post without an error has its entry, also where the store answers at the deadline to the nanosecond.
+func TestPostAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			store := newHookedStore()
+			store.onAppend(func(_ context.Context, e []chat.Entry) ([]chat.Appended, error) {
+				time.Sleep(5 * time.Second)
+				return store.Store.Append(context.Background(), e)
+			})
+			hub := newHub(t, chat.WithStore(store))
+			if e, err := hub.Room("r").Post(t.Context(), chat.Post{Text: "x"}); err == nil && e.Seq == 0 {
+				t.Errorf("no error, and %+v", e)
+			}
+		})
+	}
+}

@@ -73,7 +73,10 @@ const (
 )
 
 func (sp *space) deliverLaterLocked(to *audience, o *outgoing) {
-	sp.eachLocked(to, func(c *Client) { sp.batch.SendLater(c.sess, o.packet(c)) })
+	sp.eachLocked(to, func(c *Client) {
+		sp.batch.SendLater(c.sess, o.packet(c))
+		c.sent = sp.counter
+	})
 	if sp.later != nil || sp.closed {
 		return
 	}

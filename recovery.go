@@ -39,7 +39,9 @@ type lostSession struct {
 	rooms   []membership // room pointers may be stale: names and since count
 	values  map[any]any
 	started uint64
-	unacked []uint64 // numbers of own entries whose ack was not written
+	sent    uint64   // see Client
+	until   uint64   // the namespace's counter when the client was lost
+	unacked []uint64 // numbers of own entries whose ack was not written, in this connection or in one before
 	client  *Client
 	size    int64
 }
@@ -69,10 +71,11 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 	}
 	s := &lostSession{
 		at: time.Now(), id: c.id, user: c.user, rooms: slices.Clone(c.rooms),
-		started: c.started, unacked: unsent, client: c, size: int64(512 + 64*len(c.rooms)),
+		started: c.started, sent: c.sent, until: r.space.counter, unacked: unsent, client: c, size: int64(512 + 64*len(c.rooms)),
 	}
 	if c.rare != nil {
 		s.values = c.rare.values
+		s.unacked = slices.Concat(c.rare.unacked, unsent)
 	}
 	r.lost[c.pid] = s
 	r.growLocked(s.size)
@@ -148,6 +151,7 @@ func (r *recovery) findLocked(p pid) *lostSession {
 // replayLocked collects what a session has missed since offset, in order. ok is false where that is not known
 // any more, or more than an outbox holds.
 func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
+	c.sent = s.sent
 	from, ok := r.position(s, offset)
 	if !ok || from < r.floor {
 		return nil, false
@@ -172,6 +176,7 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 			return nil, false
 		}
 		packets = append(packets, p)
+		c.sent = k.number
 	}
 	return packets, true
 }
@@ -179,15 +184,24 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 // position is the number of the last event that the client has seen. No offset, or one from before the
 // session, means its start.
 func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
-	if offset == "" {
-		return s.started, true
+	seen := s.started
+	if offset != "" {
+		epoch, number, ok := strings.Cut(offset, ".")
+		n, err := strconv.ParseUint(number, 10, 64)
+		if !ok || err != nil || epoch != r.space.epoch || n > r.space.counter {
+			return 0, false
+		}
+		seen = max(n, s.started)
 	}
-	epoch, number, ok := strings.Cut(offset, ".")
-	n, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil || epoch != r.space.epoch || n > r.space.counter {
-		return 0, false
+	if seen < s.sent {
+		return seen, true
 	}
-	return max(n, s.started), true
+	// It has seen all that it was sent. Where others were told much and it little, its offset may be older than what is kept, and still nothing is missing.
+	until := s.until
+	for _, n := range s.unacked {
+		until = min(until, n-1)
+	}
+	return max(seen, until), true
 }
 
 // missed tells whether an event was meant for the session.

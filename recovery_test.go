@@ -229,3 +229,56 @@ func TestNoOffsetWithoutRecovery(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 }
+
+// A page that nobody has told anything for longer than the window, while others were told much, has missed nothing by a break of seconds.
+func TestQuietPageRecovers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, byUser(), chat.WithPresence(0))
+		ann, bob := chattest.Dial(t, hub, as("ann")), chattest.Dial(t, hub, as("bob"))
+		join(t, ann, "loud")
+		join(t, bob, "quiet")
+		loud := func() {
+			for range 60 {
+				mustAsk(t, ann, "chat_message", object{"room": "loud", "text": "x"})
+				time.Sleep(10 * time.Second)
+			}
+		}
+		loud()
+		if err := hub.Room("quiet").Emit("host", 1); err != nil {
+			t.Fatal(err)
+		}
+		bob.Expect("host")
+		loud()
+		bob.Drop()
+		synctest.Wait()
+		if err := hub.Room("quiet").Emit("host", 2); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		bob.Reconnect()
+		if !bob.Recovered() {
+			t.Fatal("not recovered")
+		}
+		var n int
+		if bob.Expect("host").Args.Decode(0, &n); n != 2 {
+			t.Errorf("replayed %d", n)
+		}
+		bob.None("host")
+	})
+}
+
+// Who has left a room that everybody is in on connect is not put back by a recovery.
+func TestRecoveryOfWhoLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, byUser(), chat.WithRooms("lobby", "other"))
+		ann := chattest.Dial(t, hub, as("ann"))
+		mustAsk(t, ann, "leave_room", object{"room": "lobby"})
+		ann.Drop()
+		ann.Reconnect()
+		if rooms := hub.Client(ann.ID()).Rooms(); !ann.Recovered() || len(rooms) != 1 || rooms[0] != "other" {
+			t.Error(ann.Recovered(), rooms)
+		}
+	})
+}

@@ -127,7 +127,10 @@ func (sp *space) sendLocked(to *audience, event string, args socketio.Encoded, k
 }
 
 func (sp *space) deliverLocked(to *audience, o *outgoing, keep bool) {
-	sp.eachLocked(to, func(c *Client) { sp.batch.Send(c.sess, o.packet(c)) })
+	sp.eachLocked(to, func(c *Client) {
+		sp.batch.Send(c.sess, o.packet(c))
+		c.sent = sp.counter
+	})
 	sp.batch.Flush()
 	if keep {
 		sp.recovery.keepLocked(sp.counter, to, o)

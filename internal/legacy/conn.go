@@ -263,6 +263,10 @@ func (c *conn) authorize(m *member, req *socketio.ConnectRequest) {
 		defer context.AfterFunc(c.ctx, cancel)()
 		defer c.recovered("authorize")
 		ticket, refused := c.srv.cfg.Backend.Authorize(ctx, req)
+		if refused != nil && refused.Later {
+			c.out.Close(engineio.ReasonShutdown)
+			return
+		}
 		if refused != nil {
 			c.refuse(m, refused)
 			return

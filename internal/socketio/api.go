@@ -26,7 +26,7 @@ type Backend interface {
 	Authorize(ctx context.Context, req *ConnectRequest) (Ticket, *ConnectError)
 	// Enter makes a client of what was authorized. First of all it calls link.Accepted, then anything may be
 	// sent by the link. It does not block. nil: the hub took nobody in after all, and has called
-	// link.Disconnect.
+	// link.Disconnect or closed the session.
 	Enter(t Ticket, link Link) Socket
 	// Dropped counts a packet that the protocol lets pass and nobody takes: an unknown ack id, an event to a
 	// namespace not joined, a reserved event name.
@@ -60,6 +60,10 @@ type Handshake struct {
 type ConnectError struct {
 	Message string
 	Data    any // JSON; nil: none
+
+	// Later: there is nothing to tell but that the server goes away. A client that is refused stays away; with only its
+	// transport closed it comes back to whoever serves the address next.
+	Later bool
 }
 
 // A Socket is one client of one namespace, as its connection sees it: the hub's end.

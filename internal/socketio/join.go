@@ -3,6 +3,8 @@ package socketio
 import (
 	"context"
 	"errors"
+
+	"github.com/parleychat/chat/internal/engineio"
 )
 
 // connect takes a CONNECT.
@@ -112,6 +114,10 @@ func (c *conn) join(ctx context.Context, l *link, req *ConnectRequest) {
 	if refused != nil {
 		c.dropLocked(l)
 		c.mu.Unlock()
+		if refused.Later {
+			c.s.Close(engineio.ReasonShutdown)
+			return
+		}
 		c.refuse(req.Namespace, refused)
 		return
 	}
