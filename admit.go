@@ -288,7 +288,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 
 // begin makes a new session of c.
 func (c *Client) begin() {
-	c.started, c.sent = c.space.counter, 0
+	c.started, c.sent = c.space.counter, sentEvents{}
 	var secret pid
 	c.id, secret = newSession()
 	if c.space.recovery.window > 0 && c.protocol >= 5 {

@@ -31,7 +31,7 @@ type Client struct {
 	rooms      []membership // in the order of joining
 	nextOfUser *Client
 	started    uint64 // the namespace's counter when the session began
-	sent       uint64 // number of the last event that was put into the outbox, and so the offset of who has read all
+	sent       sentEvents
 	rare       *rare
 
 	inbox inbox

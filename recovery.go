@@ -31,6 +31,32 @@ type kept struct {
 	size   int64
 }
 
+// sentEvents are numbers of events that were put into a client's outbox. A client that was told nothing for longer than events are kept has an old
+// offset, and may have missed only what it was sent since, or nothing.
+type sentEvents struct {
+	last uint64
+	// The two that have a gap between them in which something was let go. The client was sent nothing in it.
+	before, after uint64
+}
+
+func (s *sentEvents) add(number, floor uint64) {
+	if s.last <= floor {
+		s.before, s.after = s.last, number
+	}
+	s.last = number
+}
+
+// seen is up to where a client has missed nothing that has seen all up to n; end is where it was lost.
+func (s *sentEvents) seen(n, end uint64) uint64 {
+	switch {
+	case n >= s.last:
+		return max(n, end)
+	case n >= s.before && n < s.after:
+		return s.after - 1
+	}
+	return n
+}
+
 // lostSession is what stays of a client whose connection broke.
 type lostSession struct {
 	at      time.Time
@@ -39,7 +65,7 @@ type lostSession struct {
 	rooms   []membership // room pointers may be stale: names and since count
 	values  map[any]any
 	started uint64
-	sent    uint64   // see Client
+	sent    sentEvents
 	until   uint64   // the namespace's counter when the client was lost
 	unacked []uint64 // numbers of own entries whose ack was not written, in this connection or in one before
 	client  *Client
@@ -151,7 +177,7 @@ func (r *recovery) findLocked(p pid) *lostSession {
 // replayLocked collects what a session has missed since offset, in order. ok is false where that is not known
 // any more, or more than an outbox holds.
 func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
-	c.sent = s.sent
+	c.sent = sentEvents{} // but for what is replayed it has seen all
 	from, ok := r.position(s, offset)
 	if !ok || from < r.floor {
 		return nil, false
@@ -176,7 +202,7 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 			return nil, false
 		}
 		packets = append(packets, p)
-		c.sent = k.number
+		c.sent.add(k.number, r.floor)
 	}
 	return packets, true
 }
@@ -193,15 +219,13 @@ func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 		}
 		seen = max(n, s.started)
 	}
-	if seen < s.sent {
-		return seen, true
-	}
-	// It has seen all that it was sent. Where others were told much and it little, its offset may be older than what is kept, and still nothing is missing.
-	until := s.until
+	past := s.sent.seen(seen, s.until)
 	for _, n := range s.unacked {
-		until = min(until, n-1)
+		if n > seen {
+			past = min(past, n-1)
+		}
 	}
-	return max(seen, until), true
+	return max(seen, past), true
 }
 
 // missed tells whether an event was meant for the session.

@@ -129,7 +129,7 @@ func (sp *space) sendLocked(to *audience, event string, args socketio.Encoded, k
 func (sp *space) deliverLocked(to *audience, o *outgoing, keep bool) {
 	sp.eachLocked(to, func(c *Client) {
 		sp.batch.Send(c.sess, o.packet(c))
-		c.sent = sp.counter
+		c.sent.add(sp.counter, sp.recovery.floor)
 	})
 	sp.batch.Flush()
 	if keep {
