@@ -136,12 +136,12 @@ func (c *Client) work() {
 		var saving pipeline
 		for i := range jobs {
 			if !saving.take(c, jobs[i].event) {
-				saving.drain(c, 0)
+				saving.drain(c)
 				c.do(jobs[i])
 			}
 			jobs[i] = job{}
 		}
-		saving.drain(c, 0)
+		saving.drain(c)
 	}
 }
 

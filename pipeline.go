@@ -11,7 +11,10 @@ const pipelineMost = 64
 
 // pipeline is the messages of one client that are being saved. A page that comes back sends all that it has queued at once: one after the other each
 // would wait for a commit of its own. Whatever else the client sends is handled after they are done. It belongs to the inbox's goroutine.
-type pipeline []piped
+type pipeline struct {
+	under []piped
+	bytes int // of them; their acks come all at once, and must find room in the outbox
+}
 
 type piped struct {
 	in *socketio.Event
@@ -24,7 +27,9 @@ func (p *pipeline) take(c *Client, in *socketio.Event) bool {
 	if in == nil || in.Name != "chat_message" || in.TooDeep || !c.space.pipelined {
 		return false
 	}
-	p.drain(c, pipelineMost-1)
+	for len(p.under) > 0 && (len(p.under) >= pipelineMost || p.bytes+in.Size > c.space.hub.set.limits.Outbox/8) {
+		p.settle(c)
+	}
 	e := newEvent(c, in)
 	var a *appending
 	_, err := c.call(func(ctx context.Context, c *Client, e *Event) (_ []any, err error) {
@@ -38,19 +43,26 @@ func (p *pipeline) take(c *Client, in *socketio.Event) bool {
 		c.taken(in)
 		return true
 	}
-	*p = append(*p, piped{in, e, a})
+	p.under = append(p.under, piped{in, e, a})
+	p.bytes += in.Size
 	return true
 }
 
-// drain waits for the oldest until no more than most are left.
-func (p *pipeline) drain(c *Client, most int) {
-	for len(*p) > most {
-		first := (*p)[0]
-		(*p)[0] = piped{}
-		*p = (*p)[1:]
-		if _, err := first.a.wait(c.handlerContext()); err != nil {
-			c.fail(first.e, err)
-		}
-		c.taken(first.in)
+// drain waits for all.
+func (p *pipeline) drain(c *Client) {
+	for len(p.under) > 0 {
+		p.settle(c)
 	}
+}
+
+// settle waits for the oldest.
+func (p *pipeline) settle(c *Client) {
+	first := p.under[0]
+	p.under[0] = piped{}
+	p.under = p.under[1:]
+	p.bytes -= first.in.Size
+	if _, err := first.a.wait(c.handlerContext()); err != nil {
+		c.fail(first.e, err)
+	}
+	c.taken(first.in)
 }
