@@ -31,10 +31,9 @@ type page struct {
 	stalled bool
 
 	sid, pid, offset string
-	session          *server   // where pid means something
-	heard            time.Time // when the last event with an offset came, or the session began
-	replay           bool      // what comes is of before
-	hasStalled       bool      // in this session: then an event may have come long after it was sent
+	session          *server // where pid means something
+	replay           bool    // what comes is of before
+	hasStalled       bool    // in this session: then an event may have come long after it was sent
 	lost             time.Time
 	all              counter // of events to everybody
 
@@ -128,8 +127,8 @@ func (p *page) disconnect(why string) {
 
 // occupied: the inbox has events of which no answer tells.
 func (p *page) occupied(events int) {
-	if now := time.Now(); p.busy.Before(now) {
-		p.busy = now
+	if before := time.Now().Add(time.Duration(len(p.waiting)) * 6 * time.Second); p.busy.Before(before) {
+		p.busy = before // they come after what is asked already
 	}
 	p.busy = p.busy.Add(time.Duration(events) * 6 * time.Second)
 }
@@ -193,11 +192,6 @@ func (p *page) packet(a arrival) {
 	case '0':
 		p.accepted(text[1:])
 	case '1':
-		if p.server.ending && !p.joined { // tolerated: a CONNECT that meets a Shutdown; a real page would stay away
-			p.sock.cut()
-			p.disconnect("sent away in a shutdown")
-			return
-		}
 		p.w.fail(goesOn, "%s: sent away by the server", p.name)
 	case '2':
 		p.event(text[1:])
@@ -212,7 +206,7 @@ func (p *page) packet(a arrival) {
 
 func (p *page) refused(data string) {
 	var e struct{ Data chatErrorJSON }
-	if json.Unmarshal([]byte(data), &e) != nil || e.Data.Code != chat.Unavailable && e.Data.Code != chat.RateLimited {
+	if json.Unmarshal([]byte(data), &e) != nil || e.Data.Code != chat.RateLimited {
 		p.w.fail(neverFalse, "%s: refused: %s", p.name, data)
 	}
 	p.sock.cut()
@@ -237,7 +231,7 @@ func (p *page) accepted(data string) {
 	p.w.stats.fresh++
 	p.mustRecover()
 	p.plain = false
-	p.sid, p.pid, p.offset, p.session, p.heard, p.hasStalled = hello.Sid, hello.Pid, "", p.server, time.Now(), false
+	p.sid, p.pid, p.offset, p.session, p.hasStalled = hello.Sid, hello.Pid, "", p.server, false
 	p.all.restart(p.server.all)
 	for name, v := range p.views {
 		v.fresh()
@@ -247,23 +241,18 @@ func (p *page) accepted(data string) {
 	}
 }
 
-// mustRecover wants that a session which could be had back was. A Hub that has let go of events which are older than the window does not know
-// that a page whose last one is older than that has missed none.
+// mustRecover wants that a session which could be had back was.
 func (p *page) mustRecover() {
 	if p.plain || p.pid == "" || p.session != p.server || p.w.set.outbox > 0 || p.hasStalled {
 		return
 	}
-	if w := p.w.set.window - 30*time.Second; time.Since(p.heard) < w && time.Since(p.lost) < w {
-		p.w.fail(recoveredAll, "%s: not recovered after %v, %v after the last event", p.name, time.Since(p.lost), time.Since(p.heard))
+	if away := time.Since(p.lost); away < p.w.set.window-30*time.Second {
+		p.w.fail(recoveredAll, "%s: not recovered after %v", p.name, away)
 	}
 }
 
-// back is a session that goes on. Rooms that the policy has taken are lost; the room that every client is put in on connect it
-// is in again, also where it had left that.
+// back is a session that goes on. Rooms that the policy has taken are lost.
 func (p *page) back() {
-	if v := p.views[p.w.rooms[0]]; p.w.set.everyone && v.state == out {
-		v.state = unsure
-	}
 	if p.bans != p.w.bansNow() {
 		for _, v := range p.views {
 			v.uncertain()
@@ -286,9 +275,7 @@ func (p *page) event(data string) {
 	}
 	var offset string
 	if json.Unmarshal(values[len(values)-1], &offset) == nil && offset != "" {
-		if p.offset = offset; !p.replay {
-			p.heard = time.Now()
-		}
+		p.offset = offset
 	}
 	decode := func(v any) {
 		if err := json.Unmarshal(values[1], v); err != nil {
