@@ -47,8 +47,8 @@ const (
 		UPDATE parley_chat.rooms r SET last_seq = q.last_seq FROM unnest($13::bigint[], $14::bigint[]) AS q (id, last_seq) WHERE r.id = q.id`
 )
 
-// Append is chat.Store's. It takes two round trips: the first locks the rooms' rows and looks for the keys, the second
-// writes and commits. Whoever writes to a room holds its row, so that a seq is given in the order of commit and no hole is left by what is rolled back.
+// Append is chat.Store's. It takes one round trip where nothing of the batch was saved before and its rooms are known, and else two more: the first locks the
+// rooms' rows and looks for the keys, the second writes and commits. Whoever writes to a room holds its row, so that a seq is given in the order of commit and no hole is left by what is rolled back.
 func (s *Store) Append(ctx context.Context, entries []chat.Entry) (saved []chat.Appended, err error) {
 	if err := ctx.Err(); err != nil || len(entries) == 0 {
 		return nil, err
@@ -72,6 +72,10 @@ func (s *Store) appendOnce(ctx context.Context, b *batch) ([]chat.Appended, erro
 	defer pooled.Release()
 	conn := pooled.Conn()
 	defer rollback(ctx, conn)
+	if saved, err := s.appendNew(ctx, conn, b); !errors.Is(err, errLook) {
+		return saved, err
+	}
+	rollback(ctx, conn)
 	w := newWork(b)
 	if err := w.look(ctx, conn, beginning()); err != nil {
 		if brokenOff(err) || ctx.Err() == nil && conn.IsClosed() { // by the server, as when it is restarted; nothing has been written
@@ -82,6 +86,7 @@ func (s *Store) appendOnce(ctx context.Context, b *batch) ([]chat.Appended, erro
 	if len(w.rooms) < len(b.rooms) {
 		return nil, b.makeRooms(ctx, conn)
 	}
+	s.known.learn(w.rooms)
 	w.number()
 	if len(w.seqs) == 0 {
 		return w.saved, nil
@@ -311,18 +316,11 @@ func (w *work) write(ctx context.Context, conn *pgx.Conn, more func(*pgx.Batch))
 // columns are the entries of save's parameters.
 func (w *work) columns() []any {
 	n := len(w.seqs)
-	rooms, seqs, metas, deleted := make([]int64, n), make([]int64, n), make([][]byte, n), make([]bool, n)
-	var texts [7][]string
-	for c := range texts {
-		texts[c] = make([]string, n)
-	}
+	rooms, seqs := make([]int64, n), make([]int64, n)
 	for j, i := range w.seqs {
 		e := &w.saved[i].Entry
 		rooms[j], seqs[j] = w.rooms[roomName{e.Namespace, e.Room}].id, int64(e.Seq)
-		for c, text := range [...]string{e.Kind, e.ID, e.UserID, e.SID, e.Text, e.MessageID, e.ReplyTo} {
-			texts[c][j] = text
-		}
-		metas[j], deleted[j] = e.Meta, e.Deleted
 	}
-	return []any{w.now, rooms, seqs, texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], metas, deleted}
+	texts, metas, deleted := contents(n, func(j int) *chat.Entry { return &w.saved[w.seqs[j]].Entry })
+	return append(append([]any{w.now, rooms, seqs}, texts...), metas, deleted)
 }

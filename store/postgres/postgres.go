@@ -33,6 +33,7 @@ import (
 type Store struct {
 	pool  *pgxpool.Pool
 	owned bool
+	known known
 }
 
 var (

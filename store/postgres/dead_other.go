@@ -1,0 +1,7 @@
+//go:build !unix
+
+package postgres
+
+import "net"
+
+func dead(net.Conn) bool { return false }
