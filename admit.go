@@ -312,7 +312,7 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 		return nil
 	}
 	sp.recovery.removeLocked(t.pid, lost)
-	c.id, c.pid, c.recovered, c.started = lost.id, t.pid, true, lost.started
+	c.id, c.pid, c.recovered = lost.id, t.pid, true
 	if lost.values != nil {
 		c.rareLocked().values = lost.values
 	}

@@ -30,7 +30,7 @@ type Client struct {
 	gone       bool
 	rooms      []membership // in the order of joining
 	nextOfUser *Client
-	started    uint64 // the namespace's counter when the session began
+	started    uint64 // the namespace's counter when the session began; of one that came back, up to where it had missed nothing
 	sent       sentEvents
 	rare       *rare
 

@@ -75,7 +75,7 @@ const (
 func (sp *space) deliverLaterLocked(to *audience, o *outgoing) {
 	sp.eachLocked(to, func(c *Client) {
 		sp.batch.SendLater(c.sess, o.packet(c))
-		c.sent.add(sp.counter, sp.recovery.floor)
+		c.sent.add(sp.counter, sp.recovery.aged)
 	})
 	if sp.later != nil || sp.closed {
 		return

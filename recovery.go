@@ -18,6 +18,9 @@ type recovery struct {
 	limit  int64  // of bytes: the namespace's share of the Hub's
 	events []kept // by number, ascending
 	floor  uint64 // number of the last event that is not kept any more
+	now    int64  // when the last event got its number, in nanoseconds since 1970
+	aged   uint64 // number of the last event that was a quarter of the window old then, or is not kept any more
+	young  int    // index of the event after that
 	lost   map[pid]*lostSession
 	sweep  *time.Timer // runs while anything is kept
 }
@@ -31,28 +34,35 @@ type kept struct {
 	size   int64
 }
 
-// sentEvents are numbers of events that were put into a client's outbox. A client that was told nothing for longer than events are kept has an old
-// offset, and may have missed only what it was sent since, or nothing.
+// sentEvents are numbers of events that were put into a client's outbox. A client that is told little has an old offset: what of later events
+// is not kept any more it has not missed where it was sent nothing meanwhile.
 type sentEvents struct {
 	last uint64
-	// The two that have a gap between them in which something was let go. The client was sent nothing in it.
-	before, after uint64
+	// The latest times in which the client was sent nothing for a quarter of the window: newest first. A connection that dies counts as alive for less than
+	// two such times, so that the one in which it died is among them.
+	quiet [2]silence
 }
 
-func (s *sentEvents) add(number, floor uint64) {
-	if s.last <= floor {
-		s.before, s.after = s.last, number
+// silence is between two events that a client was sent, one after the other.
+type silence struct{ before, after uint64 }
+
+// add counts an event; aged is the number of the last one of a quarter of the window ago.
+func (s *sentEvents) add(number, aged uint64) {
+	if s.last <= aged {
+		s.quiet[0], s.quiet[1] = silence{s.last, number}, s.quiet[0]
 	}
 	s.last = number
 }
 
 // seen is up to where a client has missed nothing that has seen all up to n; end is where it was lost.
 func (s *sentEvents) seen(n, end uint64) uint64 {
-	switch {
-	case n >= s.last:
+	if n >= s.last {
 		return max(n, end)
-	case n >= s.before && n < s.after:
-		return s.after - 1
+	}
+	for _, q := range s.quiet {
+		if n >= q.before && n < q.after {
+			return q.after - 1
+		}
 	}
 	return n
 }
@@ -77,6 +87,14 @@ func (r *recovery) init(window time.Duration, sp *space) {
 	r.limit = sp.hub.set.recoveryBytes / int64(len(sp.hub.set.spaces))
 }
 
+// tickLocked is called as an event gets its number.
+func (r *recovery) tickLocked() {
+	r.now = time.Now().UnixNano()
+	for old := r.now - int64(r.window/4); r.young < len(r.events) && r.events[r.young].at <= old; r.young++ {
+		r.aged = r.events[r.young].number
+	}
+}
+
 // keepLocked remembers an event.
 func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
 	if r.window == 0 {
@@ -86,7 +104,7 @@ func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
 	for _, a := range o.args.Attachments {
 		size += int64(len(a))
 	}
-	r.events = append(r.events, kept{number: number, at: time.Now().UnixNano(), to: to, event: o, size: size})
+	r.events = append(r.events, kept{number: number, at: r.now, to: to, event: o, size: size})
 	r.growLocked(size)
 }
 
@@ -125,6 +143,7 @@ func (r *recovery) growLocked(size int64) {
 
 func (r *recovery) dropFirstLocked() {
 	r.floor = r.events[0].number
+	r.aged, r.young = max(r.aged, r.floor), max(r.young-1, 0)
 	r.bytes -= r.events[0].size
 	r.events[0] = kept{}
 	r.events = r.events[1:]
@@ -177,7 +196,7 @@ func (r *recovery) findLocked(p pid) *lostSession {
 // replayLocked collects what a session has missed since offset, in order. ok is false where that is not known
 // any more, or more than an outbox holds.
 func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
-	c.sent = sentEvents{} // but for what is replayed it has seen all
+	c.started, c.sent = r.space.counter, sentEvents{} // but for what is replayed it has seen all
 	from, ok := r.position(s, offset)
 	if !ok || from < r.floor {
 		return nil, false
@@ -191,7 +210,7 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 		}
 		return 0
 	})
-	size := 0
+	size, at := 0, int64(0)
 	for ; i < len(r.events); i++ {
 		k := &r.events[i]
 		if !s.missed(k) {
@@ -201,8 +220,16 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 		if size += p.Size(); size > r.space.hub.set.limits.Outbox {
 			return nil, false
 		}
+		if len(packets) == 0 {
+			c.started = k.number - 1
+		}
 		packets = append(packets, p)
-		c.sent.add(k.number, r.floor)
+		aged := uint64(0)
+		if k.at-at >= int64(r.window/4) {
+			aged = c.sent.last
+		}
+		c.sent.add(k.number, aged)
+		at = k.at
 	}
 	return packets, true
 }

@@ -286,6 +286,101 @@ func TestQuietPageRecovers(t *testing.T) {
 	})
 }
 
+// What a quiet page has heard last is let go only after an event that it did not hear; others keep the Hub talking meanwhile, or not.
+func TestQuietPageRecoversAfterASweep(t *testing.T) {
+	t.Parallel()
+	for _, others := range []bool{false, true} {
+		t.Run(fmt.Sprint(others), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				hub := newHub(t, byUser(), chat.WithRooms("r"), chat.WithPresence(0))
+				bob := chattest.Dial(t, hub, as("bob"))
+				emit := func(room string, n int) {
+					if err := hub.Room(room).Emit("host", n); err != nil {
+						t.Fatal(err)
+					}
+				}
+				wait := func(seconds int) {
+					for range seconds {
+						time.Sleep(time.Second)
+						if others {
+							emit("elsewhere", 0)
+						}
+					}
+				}
+				emit("r", 1)
+				bob.Expect("host")
+				emit("elsewhere", 0)
+				pid, offset := bob.Session()
+				wait(110)
+				emit("r", 2) // on its way when the connection dies
+				wait(20)
+				emit("r", 3)
+				bob.Drop()
+				wait(80)
+				emit("r", 4)
+				bob = chattest.Dial(t, hub, as("bob"), chattest.Recover(pid, offset))
+				if !bob.Recovered() {
+					t.Fatal("not recovered")
+				}
+				for want := 2; want <= 4; want++ {
+					var n int
+					if bob.Expect("host").Args.Decode(0, &n); n != want {
+						t.Errorf("replayed %d, want %d", n, want)
+					}
+				}
+				bob.None("host")
+			})
+		})
+	}
+}
+
+// A recovery of which the page heard nothing, or the beginning, is followed by another one.
+func TestRecoveryOfARecoveryThatWasCut(t *testing.T) {
+	t.Parallel()
+	for heard := range 4 {
+		t.Run(fmt.Sprint(heard), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				hub := newHub(t, byUser(), chat.WithRooms("r"), chat.WithPresence(0))
+				emit := func(room string, n int) {
+					if err := hub.Room(room).Emit("host", n); err != nil {
+						t.Fatal(err)
+					}
+				}
+				bob := chattest.Dial(t, hub, as("bob"))
+				pid, offset := bob.Session()
+				bob.Drop()
+				synctest.Wait()
+				emit("elsewhere", 0)
+				for n := range 3 {
+					time.Sleep(35 * time.Second)
+					emit("r", n)
+					emit("elsewhere", 0)
+				}
+				bob = chattest.Dial(t, hub, as("bob"), chattest.Recover(pid, offset))
+				for range heard {
+					offset = bob.Expect("host").Offset
+				}
+				bob.Drop()
+				// Until what was heard has just been let go, and what was not is kept yet.
+				time.Sleep([]time.Duration{48, 76, 106, 110}[heard] * time.Second)
+				bob = chattest.Dial(t, hub, as("bob"), chattest.Recover(pid, offset))
+				if !bob.Recovered() {
+					t.Fatal("not recovered")
+				}
+				for want := heard; want < 3; want++ {
+					var n int
+					if bob.Expect("host").Args.Decode(0, &n); n != want {
+						t.Errorf("replayed %d, want %d", n, want)
+					}
+				}
+				bob.None("host")
+			})
+		})
+	}
+}
+
 // Who has left a room that everybody is in on connect is not put back by a recovery.
 func TestRecoveryOfWhoLeft(t *testing.T) {
 	t.Parallel()

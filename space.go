@@ -114,6 +114,7 @@ func (sp *space) numberLocked(event string, args socketio.Encoded) *outgoing {
 	sp.counter = sp.hub.counter.Add(1)
 	o := &outgoing{space: sp, name: event, args: args}
 	if sp.recovery.window > 0 {
+		sp.recovery.tickLocked()
 		var buf [40]byte
 		b := append(append(buf[:0], sp.epoch...), '.')
 		o.offset = string(strconv.AppendUint(b, sp.counter, 10))
@@ -129,7 +130,7 @@ func (sp *space) sendLocked(to *audience, event string, args socketio.Encoded, k
 func (sp *space) deliverLocked(to *audience, o *outgoing, keep bool) {
 	sp.eachLocked(to, func(c *Client) {
 		sp.batch.Send(c.sess, o.packet(c))
-		c.sent.add(sp.counter, sp.recovery.floor)
+		c.sent.add(sp.counter, sp.recovery.aged)
 	})
 	sp.batch.Flush()
 	if keep {
