@@ -24,7 +24,8 @@ type page struct {
 	comeAt  time.Time
 	polls   bool // its transport is long polling
 	plain   bool // the next connect asks for no recovery
-	bans    int  // changes of bans until it connected
+	bans    int  // changes of bans until it connected, for the first time since it was answered
+	tries   int  // connects since then
 	waiting map[uint64]*request
 	nextAck uint64
 	busy    time.Time // until then the inbox of an earlier connection may have something to do
@@ -92,7 +93,9 @@ func (p *page) connect() {
 	}
 	data, _ := json.Marshal(auth)
 	p.note("connects to server %d pid %.6s offset %s", p.server.n, auth["pid"], auth["offset"])
-	p.bans = p.w.bansNow()
+	if p.tries++; p.tries == 1 { // also of a connection that dies before it is answered the policy takes rooms away
+		p.bans = p.w.bansNow()
+	}
 	p.waiting, p.joined, p.stalled = map[uint64]*request{}, false, false
 	p.sock = openSocket(p.server.hub, p.polls, p.w.set.buffer, "0"+string(data), p.w.mutant)
 	p.w.sockets = append(p.w.sockets, p.sock)
@@ -219,7 +222,7 @@ func (p *page) accepted(data string) {
 	if err := json.Unmarshal([]byte(data), &hello); err != nil {
 		p.w.fail(goesOn, "%s: %s: %v", p.name, data, err)
 	}
-	p.joined = true
+	p.joined, p.tries = true, 0
 	recovered := !p.plain && hello.Pid != "" && hello.Pid == p.pid
 	p.note("online, recovered %v, sid %.6s", recovered, hello.Sid)
 	if recovered {
