@@ -154,6 +154,7 @@ func (w *world) check() {
 		}
 		w.quiet(time.Minute)
 	}
+	w.advance(6 * time.Second) // who was cut off by a last burst, and went to another server, has left the one before
 	for _, room := range w.rooms {
 		w.checkLog(room)
 		for _, p := range w.pages {
