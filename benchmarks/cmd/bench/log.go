@@ -19,9 +19,9 @@ import (
 
 // logSizes say how much of the log's part.
 type logSizes struct {
-	Senders int           `json:"senders"` // each with one message under way
+	Senders int           `json:"senders"` // alone each with one message under way, the crowd with several
 	Rooms   int           `json:"rooms"`
-	Several int           `json:"several"` // messages of each under way, in one run
+	Several int           `json:"several"` // messages of each under way
 	Time    time.Duration `json:"acked_ns"`
 	Bare    time.Duration `json:"bare_ns"`
 	// Rounds are how often the library and the bare loop are measured in turn.
@@ -78,9 +78,11 @@ type StoreFigures struct {
 }
 
 // DeliveryFigures are of the first table's runs, with the host's event and with
-// chat_message, which the memory store saves.
+// chat_message, which the memory store saves; and with an event that has as
+// many bytes as that.
 type DeliveryFigures struct {
 	Event   Figures `json:"event"`
+	Long    Figures `json:"long"`
 	Message Figures `json:"message"`
 }
 
@@ -193,8 +195,12 @@ func (b *bench) pair(ctx context.Context, s logStore, rooms int, own *[]*load.Ac
 }
 
 func (b *bench) acked(ctx context.Context, s logStore, mode string, rooms int, t time.Duration) (*load.Acked, error) {
+	inFlight := 1
+	if mode == "acked" && rooms < b.logSizes.Senders { // the crowd: as much as the store takes
+		inFlight = b.logSizes.Several
+	}
 	return b.onServer(ctx, logServer(s.db), load.Plan{
-		Mode: mode, Members: b.logSizes.Senders, Rooms: rooms, Rate: b.logSizes.Rate, DB: s.process, Warm: b.sizes.Warm, Time: t,
+		Mode: mode, Members: b.logSizes.Senders, Rooms: rooms, InFlight: inFlight, Rate: b.logSizes.Rate, DB: s.process, Warm: b.sizes.Warm, Time: t,
 	})
 }
 
@@ -264,10 +270,11 @@ func jsonOf(cmd *exec.Cmd, into any) error {
 // measureDelivery has the first table's runs on this library, with its host's
 // event and with chat_message in turn.
 func (b *bench) measureDelivery(ctx context.Context) *DeliveryFigures {
-	f := &DeliveryFigures{Event: Figures{Name: "event", Title: "event of the host"}, Message: Figures{Name: "message", Title: "`chat_message`"}}
+	f := &DeliveryFigures{Event: Figures{Name: "event", Title: "event of the host"}, Long: Figures{Name: "long", Title: "event of as many bytes"}, Message: Figures{Name: "message", Title: "`chat_message`"}}
 	event, message := goServer("chat", "", "eio4", ".", "./servers/chat", ""), goServer("chat", "", "chat", ".", "./servers/chat", "")
-	event.name, message.name = "event", "chat_message"
-	both := []contender{{event, &f.Event}, {message, &f.Message}}
+	long := goServer("chat", "", "long", ".", "./servers/chat", "")
+	event.name, long.name, message.name = "event", "long event", "chat_message"
+	both := []contender{{event, &f.Event}, {long, &f.Long}, {message, &f.Message}}
 	b.rounds(ctx, b.logSizes.SaturatedPairs, both, b.sizes.saturated())
 	b.rounds(ctx, b.logSizes.PacedPairs, both, b.sizes.paced())
 	return f
@@ -280,7 +287,7 @@ func (f *LogFigures) failures() (out []string) {
 		}
 	}
 	if d := f.Delivery; d != nil {
-		for _, what := range append(d.Event.Failed, d.Message.Failed...) {
+		for _, what := range slices.Concat(d.Event.Failed, d.Long.Failed, d.Message.Failed) {
 			out = append(out, "the log, deliveries: "+what)
 		}
 	}

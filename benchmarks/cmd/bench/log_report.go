@@ -57,7 +57,7 @@ func (s logSizes) inARoom() int { return s.Senders / max(s.Rooms, 1) }
 // rows of the log's table: first those of some members in each room, then of
 // one in each, then the paced run.
 func (s logSizes) rows() []logRow {
-	crowd, alone := fmt.Sprintf("%d in a room", s.inARoom()), "each alone in its room"
+	crowd, alone := fmt.Sprintf("%d in a room, %d under way each", s.inARoom(), s.Several), "each alone in its room, one under way"
 	rows := s.ackedRows(crowd, func(f *StoreFigures) []*load.Acked { return f.Crowd }, func(f *StoreFigures) []*load.Inserted { return f.CrowdBare })
 	rows = append(rows,
 		logRow{"the bare loop with a statement a row, sent together", 0, func(f *StoreFigures) []float64 { return of(f.CrowdEach, bareRate) }},
@@ -150,19 +150,19 @@ func (f *LogFigures) deliveryTable() string {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("\n| the first table's runs | the host's event | `chat_message`, saved in the memory store | ratios | median ratio |\n| --- | --- | --- | --- | --- |\n")
+	b.WriteString("\n| the first table's runs | the host's event | an event of as many bytes | `chat_message`, saved in the memory store | × the event | × as many bytes |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, m := range []metric{
 		{"µs of server CPU per delivery, saturated", 2, saturatedMicros},
 		{"deliveries per second in that run", 0, saturatedRate},
 		{"µs of server CPU per delivery, paced", 1, pacedMicros},
 	} {
-		rs := ratios(m.of(&d.Message), m.of(&d.Event))
-		mid, ok := median(rs)
-		if !ok {
+		mid, ok := median(ratios(m.of(&d.Message), m.of(&d.Event)))
+		same, okSame := median(ratios(m.of(&d.Message), m.of(&d.Long)))
+		if !ok || !okSame {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | **%.2f** |\n", m.label,
-			list(m.of(&d.Event), m.digits), list(m.of(&d.Message), m.digits), list(rs, 2), mid)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | **%.2f** | **%.2f** |\n", m.label,
+			list(m.of(&d.Event), m.digits), list(m.of(&d.Long), m.digits), list(m.of(&d.Message), m.digits), mid, same)
 	}
 	return b.String()
 }
@@ -224,7 +224,7 @@ func (f *LogFigures) markdown(sizes sizes) string {
 
 func (f *LogFigures) method(z sizes) string {
 	s := f.Sizes
-	return fmt.Sprintf(`- Load: %d clients over WebSockets, each with one %s under way: a text of %d bytes with a `+"`message_id`"+` and an ack; its next one goes out when the last is acked. %s after %s of warming up.
+	return fmt.Sprintf(`- Load: %d clients over WebSockets, each with some %s under way: a text of %d bytes with a `+"`message_id`"+` and an ack; the next one goes out when one is acked. %s after %s of warming up.
   "%d in a room": they are dealt out among %d rooms, and each message is also delivered to the %d others there; "alone": a room each, nobody else gets it.
 - Every client hears its room's entries, its own in the acks, one by one in the order of `+"`seq`"+` without a hole; every ack is ok and has its own message; afterwards the store's last seq is what was sent. Else the run does not count.
 - The bare loop is a process of its own (`+"`cmd/insert`"+`), after each run of the library in the same file or on the same server, %s, with the same durability (SQLite: WAL and synchronous=FULL; PostgreSQL: fsync=on).
