@@ -381,6 +381,33 @@ func TestRecoveryOfARecoveryThatWasCut(t *testing.T) {
 	}
 }
 
+// Who comes back to a room that had been still for long hears what was written elsewhere meanwhile.
+func TestRecoveryToAStillRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newHookedStore()
+		hub := newHub(t, byUser(), chat.WithStore(store), chat.WithRooms("r"), chat.WithPresence(0))
+		bob := chattest.Dial(t, hub, as("bob"))
+		post := func(text string) {
+			if _, err := hub.Room("r").Post(t.Context(), chat.Post{UserID: "ann", Text: text}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		post("1")
+		live(t, bob, 1, "1")
+		time.Sleep(200 * time.Second)
+		bob.Drop()
+		synctest.Wait()
+		store.elsewhere(t, "r", "2")
+		time.Sleep(110 * time.Second)
+		if bob.Reconnect(); !bob.Recovered() {
+			t.Fatal("not recovered")
+		}
+		post("3")
+		live(t, bob, 2, "2", "3")
+	})
+}
+
 // Who has left a room that everybody is in on connect is not put back by a recovery.
 func TestRecoveryOfWhoLeft(t *testing.T) {
 	t.Parallel()

@@ -190,6 +190,17 @@ func (sp *space) watched(room string) bool {
 func (sp *space) dropRoomLocked(r *room) {
 	if len(r.members) == 0 && len(r.users) == 0 && sp.rooms[r.name] == r {
 		delete(sp.rooms, r.name)
+		sp.outliveLocked(r.name)
+	}
+}
+
+// outliveLocked: who comes back to a room by recovery counts on its log, however long before nothing had been written there.
+func (sp *space) outliveLocked(room string) {
+	j := &sp.hub.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if l := j.logs[roomKey{sp.name, room}]; l != nil {
+		l.used = time.Now()
 	}
 }
 
