@@ -2,7 +2,8 @@
 # make test   everything that must hold; installs what it needs (as root on Debian)
 # make lint   gofmt, go vet, staticcheck
 # make bench  the cost table, beside other servers: benchmarks/RESULTS.md
-# make chaos  the cut test at length, beside Node's socket.io: tests/chaos/RESULTS.md (CHAOS="-seed 1 -only sqlite" for a part)
+# make chaos  the simulation and the cut test at length, the latter beside Node's socket.io: tests/chaos/RESULTS.md (CHAOS="-seed 1 -only sqlite" for a part)
+# make simulate  the simulation of Hubs, stores and pages with faults at every step, seeds FIRST to FIRST+SEEDS
 # make fuzz   the long form of the fuzz runs (FUZZTIME=5m for each target)
 
 SHELL := /bin/bash
@@ -11,9 +12,11 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 MODULES := . store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
+FIRST ?= 1
+SEEDS ?= 5000
 export GOFLAGS := -buildvcs=false
 
-.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut chaos lint bench clean
+.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut chaos simulate lint bench clean
 
 demo: page
 	@echo "open http://$(ADDR)"
@@ -64,7 +67,10 @@ cut:
 	cd examples/durable && go test -race ./...
 	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^TestCut$$' .
 
-chaos:
+simulate:
+	FIRST=$(FIRST) SEEDS=$(SEEDS) go test ./tests/simulation -count=1 -run TestSimulation -timeout 30m
+
+chaos: $(if $(CHAOS),,simulate)
 	cd tests/chaos && npm ci --silent && go run . $(if $(CHAOS),$(CHAOS),-out .)
 
 lint:

@@ -31,7 +31,7 @@ func TestLog(t *testing.T) {
 	}
 	md := r.markdown()
 	for _, want := range []string{
-		"| figure | memory | SQLite | PostgreSQL |", "3 in a room: saved and acked", "**× bare**", "through a client's `history`",
+		"| figure | memory | SQLite | PostgreSQL |", "3 in a room, 3 under way each: saved and acked", "**× bare**", "through a client's `history`",
 		"SEARCH entries USING PRIMARY KEY (room_id=? AND seq>? AND seq<?)", "Index Scan", "Buffers: shared",
 	} {
 		if !strings.Contains(md, want) {
