@@ -40,7 +40,7 @@ type sentEvents struct {
 	last uint64
 	// The latest times in which the client was sent nothing for a quarter of the window: newest first. A connection that dies counts as alive for less than
 	// two such times, so that the one in which it died is among them.
-	quiet [2]silence
+	quiet *[2]silence // read only; nil: there was none
 }
 
 // silence is between two events that a client was sent, one after the other.
@@ -49,7 +49,11 @@ type silence struct{ before, after uint64 }
 // add counts an event; aged is the number of the last one of a quarter of the window ago.
 func (s *sentEvents) add(number, aged uint64) {
 	if s.last <= aged {
-		s.quiet[0], s.quiet[1] = silence{s.last, number}, s.quiet[0]
+		noted := [2]silence{{s.last, number}}
+		if s.quiet != nil {
+			noted[1] = s.quiet[0]
+		}
+		s.quiet = &noted
 	}
 	s.last = number
 }
@@ -58,6 +62,9 @@ func (s *sentEvents) add(number, aged uint64) {
 func (s *sentEvents) seen(n, end uint64) uint64 {
 	if n >= s.last {
 		return max(n, end)
+	}
+	if s.quiet == nil {
+		return n
 	}
 	for _, q := range s.quiet {
 		if n >= q.before && n < q.after {
