@@ -385,6 +385,12 @@ func (p *page) typing(v *view, on bool) {
 	r.typing = idle
 }
 
+// full: the acks of more would not find room in a small outbox, and who is cut off for that sends the same again.
+func (p *page) full() bool {
+	const ack = 256 // bytes, about
+	return p.w.set.outbox > 0 && len(p.waiting) >= p.w.set.outbox/2/ack
+}
+
 // tend does what is due.
 func (p *page) tend() {
 	now := time.Now()
@@ -402,7 +408,7 @@ func (p *page) tend() {
 	}
 	kept := p.outbox[:0]
 	for _, m := range p.outbox {
-		if p.views[m.room].state == in && !now.Before(m.due) {
+		if p.views[m.room].state == in && !now.Before(m.due) && !p.full() {
 			p.send(m)
 		}
 		if m.acked == nil && (m.id != "" || m.tries == 0) {
