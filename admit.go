@@ -167,7 +167,7 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 		old = c
 	}
 	sp.mu.Unlock()
-	if old != nil && sp.sameUser(old.user, t.user) {
+	if old != nil && sp.sameUser(old.userID, t.user.ID) {
 		old.sess.Abort(engineio.ReasonTransportClose)
 		select {
 		case <-old.Context().Done():
@@ -178,7 +178,7 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 	sp.mu.Lock()
 	lost := sp.recovery.findLocked(t.pid)
 	sp.mu.Unlock()
-	if lost == nil || !sp.sameUser(lost.user, t.user) {
+	if lost == nil || !sp.sameUser(lost.userID, t.user.ID) {
 		return
 	}
 	t.lost = lost
@@ -190,8 +190,8 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 }
 
 // sameUser: an anonymous user is whoever knows the pid.
-func (sp *space) sameUser(old, now User) bool {
-	return old.ID == now.ID || now.ID == "" && isAnonymous(old.ID)
+func (sp *space) sameUser(old, now string) bool {
+	return old == now || now == "" && isAnonymous(old)
 }
 
 func isAnonymous(id string) bool {
@@ -255,7 +255,7 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	t := st.(*ticket)
 	sp := t.space
 	c := &Client{
-		space: sp, sess: link.Session(), link: link, user: t.user, protocol: uint8(t.proto),
+		space: sp, sess: link.Session(), link: link, userID: t.user.ID, protocol: uint8(t.proto),
 		values: t.values,
 	}
 	sp.mu.Lock()
@@ -272,6 +272,11 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	replay := sp.restoreLocked(c, t)
 	if !c.recovered {
 		c.begin()
+	}
+	if !t.user.bare() {
+		u := t.user
+		u.ID = c.userID
+		c.user.Store(&u)
 	}
 	link.Accepted(c.id, c.pid.text(c.id))
 	sp.clients[c.id] = c
@@ -294,9 +299,9 @@ func (c *Client) begin() {
 	if c.space.recovery.window > 0 && c.protocol >= 5 {
 		c.pid = secret
 	}
-	if c.user.ID == "" {
-		c.user.ID = anonymousPrefix + c.id
-		c.id = c.user.ID[len(anonymousPrefix):] // one text for both
+	if c.userID == "" {
+		c.userID = anonymousPrefix + c.id
+		c.id = c.userID[len(anonymousPrefix):] // one text for both
 	}
 }
 
@@ -319,8 +324,8 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	if len(lost.unacked) > 0 { // a connection that dies in the middle of the replay gets the same replay again
 		c.rareLocked().unacked = lost.unacked
 	}
-	if c.user.ID == "" {
-		c.user = lost.user
+	if c.userID == "" {
+		c.userID = lost.userID
 	}
 	c.inbox.waitsLocked().after = lost.client // nobody else knows c yet
 	return replay

@@ -11,15 +11,30 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/parleychat/chat/internal/socketio"
 )
 
 // A User is who a client is. One user may have several clients.
 type User struct {
-	ID   string // up to the host, at most 1,024 bytes; empty: anonymous
-	Name string // shown to others, may be empty
-	Data any    // the host's own
+	ID    string   // up to the host, at most 1,024 bytes; empty: anonymous
+	Name  string   // shown to others, may be empty
+	Roles []string // up to the host
+	Rooms []string // the client is subscribed to them when it connects, as to WithRooms; see RoomPolicy.UserRoomsOnly
+
+	// Expires is when the client is disconnected, unless refresh_auth has brought a later time: see
+	// WithAuth. Zero: never.
+	Expires time.Time
+	Issued  time.Time // of the token; one issued after Hub.Revoke is good again. Zero: not known
+	TokenID string    // for Hub.RevokeToken (a JWT's jti, RFC 7519, section 4.1.7); may be empty
+
+	Data any // the host's own
+}
+
+// bare: nothing is known but the ID.
+func (u *User) bare() bool {
+	return u.Name == "" && u.Roles == nil && u.Rooms == nil && u.Expires.IsZero() && u.Issued.IsZero() && u.TokenID == "" && u.Data == nil
 }
 
 // An AuthFunc says who asks to come in, or why not.
@@ -28,6 +43,9 @@ type AuthFunc func(ctx context.Context, h *Handshake) (User, error)
 // A RoomPolicy decides about rooms. Its functions run in the handler of the client's event and may block; an
 // *Error reaches the page as it is. A nil function allows all.
 type RoomPolicy struct {
+	// UserRoomsOnly lets a client join no rooms by join_room but those of its User.Rooms and of WithRooms. Join is asked beside it.
+	UserRoomsOnly bool
+
 	Join  func(ctx context.Context, c *Client, room string) error // join_room, and each room again on a recovery
 	Write func(ctx context.Context, c *Client, room string) error // chat_message and typing
 }

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
@@ -18,7 +19,9 @@ type Client struct {
 	link  socketio.Link
 	id    string
 	pid   pid // of connection state recovery; zero: it cannot recover
-	user  User
+
+	userID string
+	user   atomic.Pointer[User] // nil: nothing more than the id is known; refresh_auth replaces it
 
 	// values are those of the handshake's request.
 	values context.Context
@@ -74,8 +77,13 @@ func (c *handlerContext) Value(key any) any           { return c.values.Value(ke
 // ID is the client's public id, the sid of events. For 3.x and 4.x clients it is what they know as socket.id.
 func (c *Client) ID() string { return c.id }
 
-// User is who the client is, as auth said.
-func (c *Client) User() User { return c.user }
+// User is who the client is, as auth said last.
+func (c *Client) User() User {
+	if u := c.user.Load(); u != nil {
+		return *u
+	}
+	return User{ID: c.userID}
+}
 
 // Namespace is the namespace's name.
 func (c *Client) Namespace() string { return c.space.name }

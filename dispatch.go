@@ -68,7 +68,7 @@ func (c *Client) fail(e *Event, err error) {
 	e.answered = true
 	v, ok := visible(err)
 	if !ok {
-		c.space.hub.set.logger.Error("chat: handler failed", "event", e.Name, "error", err, "client_id", c.id, "user_id", c.user.ID)
+		c.space.hub.set.logger.Error("chat: handler failed", "event", e.Name, "error", err, "client_id", c.id, "user_id", c.userID)
 	}
 	if !e.NeedsAck {
 		c.tell(v, e.Name)

@@ -56,7 +56,7 @@ func (r *recovery) eraseLocked(userID string) {
 		k.event = &outgoing{space: k.event.space, name: k.event.name, args: left, offset: k.event.offset}
 	}
 	for p, s := range r.lost {
-		if s.user.ID == userID {
+		if s.userID == userID {
 			r.removeLocked(p, s)
 		}
 	}

@@ -26,6 +26,7 @@ const (
 	InvalidPayload Code = "INVALID_PAYLOAD"
 	UnknownEvent   Code = "UNKNOWN_EVENT"
 	Unauthorized   Code = "UNAUTHORIZED"
+	TokenExpired   Code = "TOKEN_EXPIRED"
 	Forbidden      Code = "FORBIDDEN"
 	NotFound       Code = "NOT_FOUND"
 	NotMember      Code = "NOT_MEMBER"

@@ -84,7 +84,7 @@ func newMessage(ctx context.Context, c *Client, e *Event) (*appending, error) {
 		return nil, err
 	}
 	m := Entry{
-		Kind: KindMessage, Namespace: c.space.name, Room: room, UserID: c.user.ID, SID: c.id,
+		Kind: KindMessage, Namespace: c.space.name, Room: room, UserID: c.userID, SID: c.id,
 		Text: p.Text, MessageID: p.MessageID, ReplyTo: p.ReplyTo, Meta: p.Meta,
 	}
 	if err := c.space.hub.checkText(m.Text); err != nil {
@@ -219,7 +219,7 @@ func typing(ctx context.Context, c *Client, e *Event) ([]any, error) {
 		c.space.startTyping(c, room)
 	} else {
 		c.space.mu.Lock()
-		c.space.stopTypingLocked(typist{room, c.user.ID})
+		c.space.stopTypingLocked(typist{room, c.userID})
 		c.space.mu.Unlock()
 	}
 	return []any{okAnswer{OK: true}}, nil

@@ -210,7 +210,7 @@ func (c *Client) safely(f func()) {
 }
 
 func (c *Client) logPanic(where string, p any) {
-	c.space.hub.set.logger.Error("chat: panic", "in", where, "panic", p, "client_id", c.id, "user_id", c.user.ID, "stack", string(debug.Stack()))
+	c.space.hub.set.logger.Error("chat: panic", "in", where, "panic", p, "client_id", c.id, "user_id", c.userID, "stack", string(debug.Stack()))
 }
 
 // Closed implements socketio.Socket: the connection is gone.
@@ -218,7 +218,7 @@ func (c *Client) Closed(reason engineio.Reason, unsent []uint64) {
 	c.stopTaking()
 	if reason == engineio.ReasonSlowConsumer {
 		c.space.hub.evicted.Add(1)
-		c.space.hub.log().Warn("chat: client disconnected", "reason", string(reason), "client_id", c.id, "user_id", c.user.ID)
+		c.space.hub.log().Warn("chat: client disconnected", "reason", string(reason), "client_id", c.id, "user_id", c.userID)
 	}
 	c.space.depart(c, reason, unsent)
 	for _, f := range c.space.set.onDisconnect {

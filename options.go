@@ -49,6 +49,7 @@ type settings struct {
 	legacyUpgrades bool
 	compression    bool
 	store          Store
+	observe        observers
 	pingInterval   time.Duration
 	pingTimeout    time.Duration
 	recoveryWindow time.Duration

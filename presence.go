@@ -24,7 +24,7 @@ type presenceJSON struct {
 
 // arriveLocked counts a client in; it returns the presence where this is the user's first.
 func (r *room) arriveLocked(c *Client) *presence {
-	p := r.users[c.user.ID]
+	p := r.users[c.userID]
 	if p != nil {
 		p.clients++
 		if p.grace != nil {
@@ -33,8 +33,8 @@ func (r *room) arriveLocked(c *Client) *presence {
 		}
 		return nil
 	}
-	p = &presence{room: r, userID: c.user.ID, name: c.user.Name, clients: 1}
-	r.users[c.user.ID] = p
+	p = &presence{room: r, userID: c.userID, name: c.User().Name, clients: 1}
+	r.users[c.userID] = p
 	return p
 }
 
@@ -90,7 +90,7 @@ func (sp *space) deliverLaterLocked(to *audience, o *outgoing) {
 
 // leaveLocked counts a client out of a room that it is not a member of any more.
 func (sp *space) leaveLocked(r *room, c *Client, dropped bool) {
-	p := r.users[c.user.ID]
+	p := r.users[c.userID]
 	if p.clients--; p.clients > 0 {
 		return
 	}
@@ -157,7 +157,7 @@ func (sp *space) startTyping(c *Client, room string) {
 	if sp.closed || c.gone || c.membershipLocked(room) == nil {
 		return
 	}
-	who := typist{room, c.user.ID}
+	who := typist{room, c.userID}
 	if t := sp.typing[who]; t != nil && t.Stop() {
 		t.Reset(typingFor)
 		return

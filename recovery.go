@@ -78,7 +78,7 @@ func (s *sentEvents) seen(n, end uint64) uint64 {
 type lostSession struct {
 	at      time.Time
 	id      string
-	user    User
+	userID  string
 	rooms   []membership // room pointers may be stale: names and since count
 	values  map[any]any
 	started uint64
@@ -121,7 +121,7 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 		return
 	}
 	s := &lostSession{
-		at: time.Now(), id: c.id, user: c.user, rooms: slices.Clone(c.rooms),
+		at: time.Now(), id: c.id, userID: c.userID, rooms: slices.Clone(c.rooms),
 		started: c.started, sent: c.sent, until: r.space.counter, unacked: unsent, client: c, size: int64(512 + 64*len(c.rooms)),
 	}
 	if c.rare != nil {
@@ -265,7 +265,7 @@ func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 // missed tells whether an event was meant for the session.
 func (s *lostSession) missed(k *kept) bool {
 	to := k.to
-	if slices.Contains(to.notUsers, s.user.ID) || slices.ContainsFunc(to.notRooms, s.inRoom) {
+	if slices.Contains(to.notUsers, s.userID) || slices.ContainsFunc(to.notRooms, s.inRoom) {
 		return false
 	}
 	if slices.Contains(to.notClients, s.id) && !slices.Contains(s.unacked, k.number) {
@@ -274,7 +274,7 @@ func (s *lostSession) missed(k *kept) bool {
 	if to.everybody() {
 		return true
 	}
-	return slices.Contains(to.clients, s.id) || slices.Contains(to.users, s.user.ID) ||
+	return slices.Contains(to.clients, s.id) || slices.Contains(to.users, s.userID) ||
 		slices.ContainsFunc(to.rooms, func(name string) bool {
 			return slices.ContainsFunc(s.rooms, func(m membership) bool { return m.room.name == name && m.since < k.number })
 		})

@@ -172,7 +172,7 @@ func (sp *space) unsubscribeLocked(c *Client, name string, dropped bool) {
 	if moved != c {
 		moved.membershipLocked(name).index = old.index
 	}
-	sp.stopTypingLocked(typist{name, c.user.ID})
+	sp.stopTypingLocked(typist{name, c.userID})
 	for _, f := range sp.set.onLeave {
 		c.push(job{hook: func() { f(c.handlerContext(), c, name) }})
 	}
@@ -240,13 +240,13 @@ func (sp *space) ofUserLocked(id string) *Client {
 
 // nameless: the user's id is made of the sid.
 func (c *Client) nameless() bool {
-	return isAnonymous(c.user.ID) && c.user.ID[len(anonymousPrefix):] == c.id
+	return isAnonymous(c.userID) && c.userID[len(anonymousPrefix):] == c.id
 }
 
 func (sp *space) rememberUserLocked(c *Client) {
 	if !c.nameless() {
-		c.nextOfUser = sp.users[c.user.ID]
-		sp.users[c.user.ID] = c
+		c.nextOfUser = sp.users[c.userID]
+		sp.users[c.userID] = c
 	}
 }
 
@@ -254,15 +254,15 @@ func (sp *space) forgetUserLocked(c *Client) {
 	if c.nameless() {
 		return
 	}
-	if sp.users[c.user.ID] == c {
+	if sp.users[c.userID] == c {
 		if c.nextOfUser == nil {
-			delete(sp.users, c.user.ID)
+			delete(sp.users, c.userID)
 		} else {
-			sp.users[c.user.ID] = c.nextOfUser
+			sp.users[c.userID] = c.nextOfUser
 		}
 		return
 	}
-	for p := sp.users[c.user.ID]; p != nil; p = p.nextOfUser {
+	for p := sp.users[c.userID]; p != nil; p = p.nextOfUser {
 		if p.nextOfUser == c {
 			p.nextOfUser = c.nextOfUser
 			return

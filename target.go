@@ -105,7 +105,7 @@ func (t Target) Clients(ctx context.Context) ([]ClientInfo, error) {
 	defer t.space.mu.Unlock()
 	t.space.eachLocked(&t.to, func(c *Client) {
 		out = append(out, ClientInfo{
-			ID: c.id, UserID: c.user.ID, Name: c.user.Name, Rooms: c.roomNamesLocked(), Transport: c.sess.Transport(), Protocol: c.Protocol(),
+			ID: c.id, UserID: c.userID, Name: c.User().Name, Rooms: c.roomNamesLocked(), Transport: c.sess.Transport(), Protocol: c.Protocol(),
 		})
 	})
 	return out, nil
@@ -201,6 +201,6 @@ func (a *audience) excludesLocked(c *Client) bool {
 	if len(a.notClients) == 0 && len(a.notUsers) == 0 && len(a.notRooms) == 0 {
 		return false
 	}
-	return slices.Contains(a.notClients, c.id) || slices.Contains(a.notUsers, c.user.ID) ||
+	return slices.Contains(a.notClients, c.id) || slices.Contains(a.notUsers, c.userID) ||
 		slices.ContainsFunc(a.notRooms, func(room string) bool { return c.membershipLocked(room) != nil })
 }

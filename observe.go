@@ -1,0 +1,222 @@
+package chat
+
+import (
+	"context"
+	"time"
+)
+
+// An Observer is told what a Hub does: for metrics, traces, an audit log. It has one or more of the methods of HubObserver, ConnectObserver,
+// DisconnectObserver, EventObserver, StoreObserver, DeliverObserver, LimitObserver and ErrorObserver; New refuses one that has none.
+//
+// The methods are called from many goroutines at once, and hold up what they observe: they must not block. They are called under no lock of the Hub's. A ctx
+// has the values of what is observed, RequestID among them; a context that a method returns takes its place for what follows (in handlers, for one), and must
+// come of it.
+type Observer any
+
+// A HubObserver gets to know the Hub, from New, before anything else.
+type HubObserver interface {
+	ObserveHub(h *Hub)
+}
+
+// A ConnectObserver is called when a client asks to come into a namespace, before auth. done, which may be nil, is called when that is decided: c is the new
+// client, or nil where it was refused, with what it is told (nil: it went away meanwhile). h is valid until then.
+type ConnectObserver interface {
+	ObserveConnect(ctx context.Context, h *Handshake) (_ context.Context, done func(c *Client, refused *Error))
+}
+
+// A DisconnectObserver is called when a client has left; reason is OnDisconnect's.
+type DisconnectObserver interface {
+	ObserveDisconnect(ctx context.Context, c *Client, reason string)
+}
+
+// An EventObserver is called before an event of a client's is handled, middleware included, or refused. done, which may be nil, is called when it is answered,
+// a chat_message when it is saved and delivered; err is the handler's.
+type EventObserver interface {
+	ObserveEvent(ctx context.Context, c *Client, e *Event) (_ context.Context, done func(err error))
+}
+
+// A StoreObserver is called before each call of the Store. done may be nil.
+type StoreObserver interface {
+	ObserveStore(ctx context.Context, call StoreCall) (_ context.Context, done func(err error))
+}
+
+// A StoreCall is what a StoreObserver is told.
+type StoreCall struct {
+	Op      string            // the method's name in lower case: append, page, bounds, trim, …
+	Entries int               // to be appended
+	For     []context.Context // of append: of the entries' senders. Read only
+}
+
+// A DeliverObserver is called when an event of the host's, or an entry, has been put into the outboxes of those whom it is for.
+type DeliverObserver interface {
+	ObserveDeliver(ctx context.Context, d Delivery)
+}
+
+// A Delivery is what a DeliverObserver is told.
+type Delivery struct {
+	Namespace string
+	Event     string
+	Room      string // of an event for one room; otherwise empty
+	Entry     *Entry // that a new_message brings; nil: none. Read only
+	Clients   int    // that it went to
+	Bytes     int    // of its arguments
+	Begin     time.Time
+}
+
+// A LimitObserver is called when somebody passes a limit: see WithRates and Limits.
+type LimitObserver interface {
+	ObserveLimit(ctx context.Context, hit LimitHit)
+}
+
+// A LimitHit is what a LimitObserver is told.
+type LimitHit struct {
+	Limit     string // "rate", or the field's name in Limits
+	Step      LimitStep
+	Per       Scope
+	Namespace string
+	Event     string // of a rate of one event by name
+	UserID    string // as far as it is known
+	ClientID  string
+	Address   string
+}
+
+// A LimitStep is how far somebody has gone who passes a limit.
+type LimitStep string
+
+// The steps: see Rate.
+const (
+	LimitRefused    LimitStep = "refused"
+	LimitCoolDown   LimitStep = "cool-down"
+	LimitDisconnect LimitStep = "disconnect"
+)
+
+// An ErrorObserver is called for each error that a page is told, in an ack, by the event "error" or by connect_error. c is nil where none was let in.
+type ErrorObserver interface {
+	ObserveError(ctx context.Context, c *Client, code Code, event string)
+}
+
+// WithObserver adds observers; they are called in the order given.
+func WithObserver(o ...Observer) Option {
+	return hubOption("WithObserver", func(b *builder) {
+		for _, o := range o {
+			if !b.hub.observe.add(o) {
+				b.fail("WithObserver: a %T observes nothing", o)
+			}
+		}
+	})
+}
+
+// observers are the pieces of all observers.
+type observers struct {
+	hub        []HubObserver
+	connect    []ConnectObserver
+	disconnect []DisconnectObserver
+	event      []EventObserver
+	store      []StoreObserver
+	deliver    []DeliverObserver
+	limit      []LimitObserver
+	errors     []ErrorObserver
+}
+
+func (os *observers) add(o Observer) bool {
+	return anyOf(
+		piece(&os.hub, o), piece(&os.connect, o), piece(&os.disconnect, o), piece(&os.event, o),
+		piece(&os.store, o), piece(&os.deliver, o), piece(&os.limit, o), piece(&os.errors, o),
+	)
+}
+
+func piece[T any](to *[]T, o Observer) bool {
+	p, ok := o.(T)
+	if ok {
+		*to = append(*to, p)
+	}
+	return ok
+}
+
+func anyOf(oks ...bool) bool {
+	for _, ok := range oks {
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (os *observers) connecting(ctx context.Context, h *Handshake) (context.Context, func(*Client, *Error)) {
+	var dones []func(*Client, *Error)
+	for _, o := range os.connect {
+		next, done := o.ObserveConnect(ctx, h)
+		if next != nil {
+			ctx = next
+		}
+		if done != nil {
+			dones = append(dones, done)
+		}
+	}
+	if dones == nil {
+		return ctx, nil
+	}
+	return ctx, func(c *Client, refused *Error) {
+		for _, done := range dones {
+			done(c, refused)
+		}
+	}
+}
+
+func (os *observers) begin(ctx context.Context, c *Client, e *Event) (context.Context, func(error)) {
+	return each(ctx, os.event, func(o EventObserver, ctx context.Context) (context.Context, func(error)) {
+		return o.ObserveEvent(ctx, c, e)
+	})
+}
+
+func (os *observers) storing(ctx context.Context, call StoreCall) (context.Context, func(error)) {
+	return each(ctx, os.store, func(o StoreObserver, ctx context.Context) (context.Context, func(error)) {
+		return o.ObserveStore(ctx, call)
+	})
+}
+
+// each begins what observers observe; done is never nil.
+func each[O any](ctx context.Context, os []O, begin func(O, context.Context) (context.Context, func(error))) (context.Context, func(error)) {
+	if len(os) == 0 {
+		return ctx, func(error) {}
+	}
+	var dones []func(error)
+	for _, o := range os {
+		next, done := begin(o, ctx)
+		if next != nil {
+			ctx = next
+		}
+		if done != nil {
+			dones = append(dones, done)
+		}
+	}
+	return ctx, func(err error) {
+		for _, done := range dones {
+			done(err)
+		}
+	}
+}
+
+func (os *observers) delivered(ctx context.Context, d Delivery) {
+	for _, o := range os.deliver {
+		o.ObserveDeliver(ctx, d)
+	}
+}
+
+func (os *observers) failed(ctx context.Context, c *Client, code Code, event string) {
+	for _, o := range os.errors {
+		o.ObserveError(ctx, c, code, event)
+	}
+}
+
+func (os *observers) left(ctx context.Context, c *Client, reason string) {
+	for _, o := range os.disconnect {
+		o.ObserveDisconnect(ctx, c, reason)
+	}
+}
+
+func (os *observers) limited(ctx context.Context, hit LimitHit) {
+	for _, o := range os.limit {
+		o.ObserveLimit(ctx, hit)
+	}
+}
