@@ -1,0 +1,99 @@
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/rs/cors"
+
+	"github.com/parleychat/chat"
+)
+
+const maxAlert = 1_000 // characters
+
+// handler is everything at one address.
+func handler(cfg config, hub *chat.Hub) http.Handler {
+	mux := http.NewServeMux()
+	// Pages connect as io(base, {path: "/ws/socket.io"}) or by the default path, and to the namespace "/" or "/ws".
+	mux.Handle("/socket.io/", hub)
+	mux.Handle("/ws/socket.io/", hub)
+	mux.Handle("/api/", api(cfg, hub))
+	mux.Handle("/", page())
+	return mux
+}
+
+// api is what pages and other programs call. CORS lets the pages of ALLOWED_ORIGINS read the answers; that those of other sites cannot send is the guard's part.
+func api(cfg config, hub *chat.Hub) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/auth", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]bool{"token": !cfg.anybody})
+	})
+	mux.Handle("GET /api/rooms", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { rooms(hub, w, r) }))
+	mux.Handle("POST /api/broadcast", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { broadcast(hub, w, r) }))
+
+	guard := http.NewCrossOriginProtection()
+	if len(cfg.origins) == 0 { // to rs/cors an empty list is everybody
+		return guard.Handler(mux)
+	}
+	for _, o := range cfg.origins {
+		if err := guard.AddTrustedOrigin(o); err != nil {
+			panic(err) // chat.New has taken it for an origin
+		}
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: cfg.origins, AllowedMethods: []string{http.MethodGet, http.MethodPost}, AllowedHeaders: []string{"Authorization", "X-Request-Id"},
+	}).Handler(guard.Handler(mux))
+}
+
+func broadcast(hub *chat.Hub, w http.ResponseWriter, r *http.Request) {
+	text := r.FormValue("message")
+	if strings.TrimSpace(text) == "" || utf8.RuneCountInString(text) > maxAlert {
+		answer(w, http.StatusBadRequest, failure{chat.InvalidPayload, "message is missing or too long"})
+		return
+	}
+	if err := hub.Room(room).Emit("alert", map[string]string{"message": text}); err != nil {
+		slog.WarnContext(r.Context(), "broadcast", "error", err)
+		answer(w, http.StatusServiceUnavailable, failure{chat.Unavailable, "this node is stopping"})
+		return
+	}
+	slog.InfoContext(r.Context(), "broadcast", "characters", utf8.RuneCountInString(text))
+	answer(w, http.StatusOK, map[string]string{"status": "broadcast_sent"})
+}
+
+type roomInfo struct {
+	Room  string `json:"room"`
+	Users int    `json:"users"`
+}
+
+func rooms(hub *chat.Hub, w http.ResponseWriter, r *http.Request) {
+	names, err := hub.Rooms(r.Context())
+	list := make([]roomInfo, len(names))
+	for i := 0; err == nil && i < len(names); i++ {
+		var members []chat.Member
+		members, err = hub.Room(names[i]).Members(r.Context())
+		list[i] = roomInfo{names[i], len(members)}
+	}
+	if err != nil {
+		slog.WarnContext(r.Context(), "rooms", "error", err)
+		answer(w, http.StatusServiceUnavailable, failure{chat.Unavailable, "the rooms are not known at the moment"})
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"rooms": list})
+}
+
+type failure struct {
+	Code    chat.Code `json:"code"`
+	Message string    `json:"message"`
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		slog.Debug("answer", "error", err) // the caller has gone
+	}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// config is the environment: README.md has the table.
+type config struct {
+	addr      string
+	database  string // empty: memory
+	anybody   bool   // AUTH=none
+	secret    []byte
+	issuer    string
+	audience  string
+	broadcast string // the role that POST /api/broadcast asks for; empty: none
+	origins   []string
+	proxies   []string
+	connects  int // a second from one address; 0: no limit
+	drain     time.Duration
+	level     slog.Level
+}
+
+// private are the networks that containers and pods are in: RFC 1918, RFC 4193, and loopback.
+const private = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+
+const secretLeast = 32 // bytes: RFC 7518, section 3.2, for HS256
+
+func fromEnv(get func(string) string) (config, error) {
+	var errs []error
+	check := func(err error) { errs = append(errs, err) }
+	or := func(name, otherwise string) string {
+		if v := get(name); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	c := config{
+		addr: or("ADDR", "127.0.0.1:8000"), database: get("DATABASE_URL"), anybody: get("AUTH") == "none", secret: []byte(get("JWT_SECRET")),
+		issuer: get("JWT_ISSUER"), audience: get("JWT_AUDIENCE"), broadcast: get("BROADCAST_ROLE"),
+		origins: list(get("ALLOWED_ORIGINS")), proxies: list(or("TRUSTED_PROXIES", private)),
+	}
+	var err error
+	if c.connects, err = strconv.Atoi(or("CONNECTS_PER_SECOND", "50")); err != nil || c.connects < 0 {
+		check(errors.New("CONNECTS_PER_SECOND must be a number, 0 for no limit"))
+	}
+	if c.drain, err = time.ParseDuration(or("DRAIN", "25s")); err != nil || c.drain <= 0 {
+		check(errors.New("DRAIN must be a duration such as 25s"))
+	}
+	if err := c.level.UnmarshalText([]byte(or("LOG_LEVEL", "info"))); err != nil {
+		check(errors.New("LOG_LEVEL must be debug, info, warn or error"))
+	}
+	if slices.Contains(c.origins, "*") {
+		check(errors.New("ALLOWED_ORIGINS must name the origins, as https://app.example.com"))
+	}
+	check(checkAuth(get("AUTH"), c.secret))
+	if get("REDIS_URL") != "" {
+		check(errors.New("REDIS_URL is set, but this version has no cluster: two nodes would be two chats. Unset it, and let one node serve at a time"))
+	}
+	return c, errors.Join(errs...)
+}
+
+// checkAuth: a chat that lets anybody in must have been told so.
+func checkAuth(mode string, secret []byte) error {
+	switch {
+	case mode == "none":
+		return nil
+	case mode != "" && mode != "jwt":
+		return fmt.Errorf("AUTH is %q, neither jwt (the default) nor none", mode)
+	case len(secret) == 0:
+		return errors.New("JWT_SECRET is missing. For trying it out, AUTH=none lets anybody in")
+	case len(secret) < secretLeast:
+		return fmt.Errorf("JWT_SECRET has %d bytes; at least %d (openssl rand -hex 32)", len(secret), secretLeast)
+	}
+	return nil
+}
+
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
