@@ -4,6 +4,7 @@
 package engineio
 
 import (
+	"errors"
 	"net/http"
 	"time"
 )
@@ -16,6 +17,8 @@ type Config struct {
 	WriteTimeout   time.Duration // one write to a WebSocket, or to a poll's response
 	MaxPayload     int           // bytes of one incoming message, or of one POST body
 	Outbox         int           // bytes queued for one session
+	Pending        int           // sessions that are not settled (see Session.Settle): a handshake beyond is refused with 503; 0: no bound
+	Probes         int           // upgrades not completed, of all sessions: one beyond is refused, its session goes on by polling; 0: no bound
 	Legacy         bool          // serve EIO=3
 	LegacyUpgrades bool          // offer websocket in the handshake of EIO=3 polling sessions
 	Compression    bool          // permessage-deflate (RFC 7692), no context takeover
@@ -25,6 +28,10 @@ type Config struct {
 	// session can be sent to from then on; what is sent follows the open packet. An error refuses: a *Refusal
 	// with its status and body, anything else with 500. r must not be kept.
 	Accept func(s *Session, r *http.Request) (Handler, error)
+
+	// Limited is told of each refusal by Pending or Probes (LimitPending, LimitProbes), on the request's
+	// goroutine. r must not be kept. nil: nobody.
+	Limited func(r *http.Request, what string)
 }
 
 // A Refusal is an answer to a handshake that is not accepted.
@@ -37,12 +44,12 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Message }
 
-// A Handler takes what comes in on one session.
+// A Handler takes what comes in on one session. It may be a Farewell.
 type Handler interface {
 	// Text and Binary take a message, in the order of arrival, one at a time. They run on the goroutine that
 	// reads the session and may block it (which is the back pressure against a flood: heartbeats are not
 	// missed meanwhile). data is the session's and valid until the return only. An error closes the session
-	// with ReasonParse.
+	// with ReasonParse, ErrTooLarge with ReasonTooLarge.
 	Text(data []byte) error
 	Binary(data []byte) error
 	// Closed is called once, after the last Text or Binary has returned, on a goroutine of its own: never
@@ -50,6 +57,9 @@ type Handler interface {
 	// handed to the connection whole.
 	Closed(reason Reason, unsent []uint64)
 }
+
+// ErrTooLarge is returned by a Handler for a message that is too large together with others.
+var ErrTooLarge = errors.New("engineio: message is too large")
 
 // A Reason says why a session ended. The texts are those of Socket.IO's disconnect event where it has one.
 type Reason string

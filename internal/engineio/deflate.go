@@ -86,7 +86,7 @@ func inflate(data []byte, limit int) ([]byte, error) {
 	case err != nil:
 		return nil, errProtocol
 	case len(out) > limit:
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	}
 	return out, nil
 }

@@ -165,6 +165,7 @@ func (w *worker) flush(s *Session) {
 	if err := c.raw.Write(w.try); err != nil {
 		w.err = err
 	}
+	s.srv.out.Add(int64(w.n))
 
 	s.mu.Lock()
 	s.wroteLocked(w.n)
@@ -206,7 +207,7 @@ func (s *Session) wroteAllLocked() (more bool) {
 	s.writing = false
 	if len(s.queue) > 0 && s.state.Load() != stateClosed {
 		more = true
-	} else if s.state.Load() == stateClosing {
+	} else if s.state.Load() == stateClosing && !s.end.asking {
 		s.ws.finishLocked()
 	}
 	s.unpinLocked()
@@ -220,6 +221,9 @@ func (s *Session) writeLoop() {
 	defer loopBufs.Put(b)
 	for {
 		s.mu.Lock()
+		if s.cut {
+			s.cutLocked()
+		}
 		if len(s.queue) == 0 || s.state.Load() == stateClosed {
 			// Before another writer can come, which would meet the deadline.
 			_ = c.conn.SetWriteDeadline(time.Time{})
@@ -232,6 +236,7 @@ func (s *Session) writeLoop() {
 
 		_ = c.conn.SetWriteDeadline(time.Now().Add(s.srv.cfg.WriteTimeout))
 		n, err := c.conn.Write(buf)
+		s.srv.out.Add(int64(n))
 
 		s.mu.Lock()
 		s.wroteLocked(n)

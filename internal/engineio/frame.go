@@ -21,13 +21,13 @@ const (
 	closeGoingAway   = 1001
 	closeProtocol    = 1002
 	closeInvalidUTF8 = 1007
+	closePolicy      = 1008
 	closeTooLarge    = 1009
 )
 
 var (
 	errProtocol    = errors.New("engineio: websocket protocol violated")
 	errInvalidUTF8 = errors.New("engineio: text is not UTF-8")
-	errTooLarge    = errors.New("engineio: message is too large")
 	errParse       = errors.New("engineio: not an Engine.IO packet")
 	errGone        = errors.New("engineio: closed by the client")
 )

@@ -24,6 +24,7 @@ type polling struct {
 	changed   chan struct{}            // tells the waiting GET to look again
 	turn      *sync.Cond               // tells those who wait for a GET or a POST to be over
 	post      *http.ResponseController // of the POST that is under way
+	requestID string                   // of the POST whose packets are being handled; its goroutine's own
 }
 
 type phase uint8
@@ -108,6 +109,9 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 		s.abortLocked(writeFailure(err))
 	default:
 		s.dropLocked(len(packets))
+		if s.cut {
+			s.cutLocked()
+		}
 		if last == '1' {
 			s.abortLocked(s.end.reason)
 		}
@@ -174,6 +178,7 @@ func (s *Session) awaitLocked(ctx context.Context, p *polling, within time.Durat
 		switch {
 		case s.state.Load() == stateClosed:
 			return nil, p.last, true
+		case s.state.Load() == stateClosing && s.end.asking: // it wakes this when it is known
 		case s.state.Load() == stateClosing:
 			return slices.Clone(s.queue), '1', true
 		case p.upgrading && p.during:
@@ -250,7 +255,11 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	boundBody(p.post, r, s.srv.cfg.PingInterval+s.srv.cfg.PingTimeout)
 	s.mu.Unlock()
 
-	err := s.readPost(r)
+	err := s.readPost(r, p)
+	if errors.Is(err, ErrTooLarge) {
+		s.endByPost(w, r, p)
+		return
+	}
 
 	s.mu.Lock()
 	p.post = nil
@@ -264,9 +273,6 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 
 	switch {
-	case errors.Is(err, errTooLarge):
-		w.Header().Set("Connection", "close")
-		(&Refusal{Status: http.StatusRequestEntityTooLarge, Code: codeBadRequest, Message: "Payload too large"}).write(w)
 	case errors.Is(err, errGone), err == nil && !closed:
 		w.Header().Set("Content-Type", "text/html")
 		w.Header().Set("Content-Length", "2")
@@ -274,6 +280,43 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	default:
 		errBadRequest.write(w)
 	}
+}
+
+// endByPost ends the session because of a POST that is too large. The rest of the body is read and thrown
+// away, within bounds, so that the answer arrives. A GET that waits is answered before: a client whose POST fails
+// drops what it would have got.
+func (s *Session) endByPost(w http.ResponseWriter, r *http.Request, p *polling) {
+	rc := http.NewResponseController(w)
+	s.mu.Lock()
+	p.post, p.posting = nil, false
+	s.hangUpLocked(ReasonTooLarge, closeTooLarge)
+	p.turn.Broadcast()
+	s.unpinLocked()
+	s.mu.Unlock()
+	s.srv.throwAway(rc, r)
+	s.mu.Lock()
+	for p.get != noGet && s.state.Load() != stateClosed {
+		p.turn.Wait()
+	}
+	if s.state.Load() == stateClosing { // the next GET has its time from now
+		s.srv.gate.stop(s.end.timer)
+		s.graceLocked()
+	}
+	s.mu.Unlock()
+	w.Header().Set("Connection", "close")
+	(&Refusal{Status: http.StatusRequestEntityTooLarge, Code: codeBadRequest, Message: "Payload too large"}).write(w)
+}
+
+// throwAway reads on in a body, for at most drainMost bytes and closeGrace.
+func (srv *Server) throwAway(rc *http.ResponseController, r *http.Request) {
+	if r.ContentLength > int64(srv.cfg.MaxPayload) && r.Header.Get("Expect") != "" {
+		return // the client waits for leave to send it
+	}
+	if rc.SetReadDeadline(time.Now().Add(closeGrace)) != nil {
+		return
+	}
+	n, _ := io.CopyN(io.Discard, r.Body, drainMost)
+	srv.in.Add(n)
 }
 
 // endPostLocked ends the session because of what a POST held.
@@ -300,25 +343,30 @@ func boundBody(rc *http.ResponseController, r *http.Request, d time.Duration) {
 // errBroken is a body that did not come whole.
 var errBroken = errors.New("engineio: body broke off")
 
-func (s *Session) readPost(r *http.Request) error {
+func (s *Session) readPost(r *http.Request, p *polling) error {
 	limit := s.srv.cfg.MaxPayload
 	if r.ContentLength > int64(limit) {
-		return errTooLarge
+		return ErrTooLarge
 	}
 	b := bodies.Get().(*[]byte)
 	body, err := readBody((*b)[:0], r.Body, limit)
+	s.srv.in.Add(int64(len(body)))
 	if err == nil {
 		// Given up by the client while a handler holds it, a POST ends the session as a GET does: nothing
 		// else would tell, since the heartbeat waits for the handler.
 		stop := context.AfterFunc(r.Context(), func() { s.Abort(ReasonTransportError) })
 		defer stop()
 		s.reading.Store(true)
+		if id := r.Header.Get("X-Request-Id"); len(id) <= maxRequestID {
+			p.requestID = id
+		}
 		if s.version == 3 {
 			err = s.payload3(body, r.Header.Get("Content-Type"))
 		} else {
 			err = s.payload4(body)
 		}
 		s.reading.Store(false)
+		p.requestID = ""
 	}
 	if cap(body) <= keptBody {
 		*b = body
@@ -335,7 +383,7 @@ func readBody(b []byte, r io.Reader, limit int) ([]byte, error) {
 		b = b[:len(b)+n]
 		switch {
 		case len(b) > limit:
-			return b, errTooLarge
+			return b, ErrTooLarge
 		case err == io.EOF:
 			return b, nil
 		case err != nil:

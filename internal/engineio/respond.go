@@ -66,7 +66,9 @@ func (srv *Server) respond(w http.ResponseWriter, r *http.Request, rc *http.Resp
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	// What the response writer cannot do (it may be a middleware's) is done without.
 	_ = rc.SetWriteDeadline(time.Now().Add(srv.cfg.WriteTimeout))
-	if _, err := w.Write(body); err != nil {
+	n, err := w.Write(body)
+	srv.out.Add(int64(n))
+	if err != nil {
 		return err
 	}
 	if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {

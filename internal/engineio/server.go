@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,9 @@ type Server struct {
 	epoch   time.Time
 	refusal atomic.Pointer[Refusal]
 	live    atomic.Int64
+	pending atomic.Int64 // sessions not settled
+	probes  atomic.Int64
+	in, out atomic.Int64 // bytes
 	gate    gate
 	flush   flusher
 	wheel   wheel
@@ -27,6 +29,7 @@ type Server struct {
 	sessions map[string]*Session // those that began by polling: no request names another
 	tombs    map[string]*tomb
 	awaited  map[*Session]chan struct{} // those whose end somebody waits for
+	settling map[*Session]func()        // what to call when they are settled; here since it is nothing to most of a session's life
 }
 
 // A tomb is what stays for a moment of a polling session that its client closed: the GET which may be on its
@@ -146,6 +149,10 @@ func (srv *Server) handshake(w http.ResponseWriter, r *http.Request, version uin
 		no.write(w)
 		return
 	}
+	if !srv.reserve(&srv.pending, srv.cfg.Pending, r, LimitPending) {
+		errPending.write(w)
+		return
+	}
 	s := srv.newSession(version, direct, base64)
 	h, err := srv.cfg.Accept(s, r)
 	if err != nil {
@@ -153,7 +160,9 @@ func (srv *Server) handshake(w http.ResponseWriter, r *http.Request, version uin
 		asRefusal(err).write(w)
 		return
 	}
+	s.mu.Lock() // what Accept has sent may be too much
 	s.handler = h
+	s.mu.Unlock()
 	s.due.Store(int64(srv.now() + srv.cfg.PingInterval))
 	if version == 3 {
 		s.alive()
@@ -165,7 +174,7 @@ func (srv *Server) handshake(w http.ResponseWriter, r *http.Request, version uin
 	}
 }
 
-// newSession makes a session with one pin, the handshake's.
+// newSession makes a session with one pin, the handshake's, that is pending.
 func (srv *Server) newSession(version uint8, direct, base64 bool) *Session {
 	s := &Session{srv: srv, secret: newSecret(), version: version, direct: direct, pins: 1}
 	s.ring.slot = -1
@@ -174,7 +183,7 @@ func (srv *Server) newSession(version uint8, direct, base64 bool) *Session {
 	} else {
 		p := srv.openPacket(s)
 		s.queue = append(make([]*Packet, 0, 4), p)
-		s.queued = p.size
+		s.queued, s.opening = p.size, true
 	}
 	srv.live.Add(1)
 	srv.gate.add()
@@ -183,6 +192,7 @@ func (srv *Server) newSession(version uint8, direct, base64 bool) *Session {
 
 // discard ends a session that was not accepted.
 func (srv *Server) discard(s *Session) {
+	s.Settle()
 	s.Abort(ReasonForced)
 	s.unpin()
 }
@@ -191,8 +201,8 @@ func (srv *Server) discard(s *Session) {
 // suite begins to listen for messages a moment after the connection is open.
 const openDelay = 10 * time.Millisecond
 
-// open makes the request's connection the session's. The answer to the handshake is the first thing in the
-// queue: it goes out with the open packet, by one write. (With EIO=3 they go one after the other.)
+// open makes the request's connection the session's. The answer to the handshake is put before the open
+// packet, to go out by one write. (With EIO=3 they go one after the other.)
 func (srv *Server) open(w http.ResponseWriter, r *http.Request, s *Session) {
 	var answer *bytes.Buffer
 	if s.version == 4 {
@@ -207,7 +217,8 @@ func (srv *Server) open(w http.ResponseWriter, r *http.Request, s *Session) {
 	s.mu.Lock()
 	s.attachLocked(c)
 	if answer != nil {
-		s.queue = slices.Insert(s.queue, 0, &Packet{frame: answer.Bytes(), size: answer.Len()})
+		open := s.queue[0]
+		s.queue[0] = &Packet{frame: append(answer.Bytes(), open.frame...), size: open.size + answer.Len()}
 		s.queued += answer.Len()
 	}
 	if s.state.Load() == stateClosed {

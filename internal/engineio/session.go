@@ -28,10 +28,12 @@ type Session struct {
 	writing  bool       // somebody takes from the queue
 	pinged   bool       // EIO=4: a ping is out
 	held     bool       // the handler was at work when the client's time was over
+	opening  bool       // queue[0] is what opens a WebSocket
+	cut      bool       // end.last is to take the place of what is queued
+	settled  bool
 	pins     int16
-	cut      uint16 // status code of the close frame that is to take the place of what is queued; 0: none
-	sent     int    // bytes of queue[0] that are written
-	queued   int    // what queue weighs
+	sent     int // bytes of queue[0] that are written
+	queued   int // what queue weighs
 	queue    []*Packet
 	poll     *polling // nil once the transport is websocket
 	ws       *wsConn  // nil until then
@@ -45,6 +47,8 @@ type Session struct {
 type ending struct {
 	reason Reason
 	lost   []uint64    // tags of what was taken off the queue unwritten
+	last   []*Packet   // what hangUp sends
+	asking bool        // last is not known yet
 	timer  *time.Timer // ends the flush of Close
 }
 
@@ -74,7 +78,8 @@ func (s *Session) Transport() string {
 }
 
 // Send queues p and never blocks. It reports false, and does nothing, when the session is closing or closed.
-// An outbox that would pass Config.Outbox closes the session with ReasonSlowConsumer.
+// An outbox that would pass Config.Outbox ends the session with ReasonSlowConsumer: p and what is queued and not begun are dropped,
+// and the client has a second to take the farewell.
 func (s *Session) Send(p *Packet) bool {
 	ok, wake := s.push(p)
 	if wake {
@@ -99,7 +104,7 @@ func (s *Session) roomLocked(p *Packet) bool {
 		return false
 	}
 	if s.queued+p.size > s.srv.cfg.Outbox {
-		s.abortLocked(ReasonSlowConsumer)
+		s.hangUpLocked(ReasonSlowConsumer, closePolicy)
 		return false
 	}
 	return true
@@ -144,13 +149,14 @@ func (s *Session) wroteLocked(n int) {
 		done++
 	}
 	s.dropLocked(done)
-	if s.cut != 0 {
+	if s.cut {
 		s.cutLocked()
 	}
 }
 
 // dropLocked takes the first n packets off the queue.
 func (s *Session) dropLocked(n int) {
+	s.opening = s.opening && n == 0
 	for _, p := range s.queue[:n] {
 		s.queued -= p.size
 	}
@@ -164,11 +170,13 @@ func (s *Session) dropLocked(n int) {
 }
 
 // Close ends the session: nothing more is taken in, what is queued is written (for at most a second), then the
-// transport is closed. It returns at once; later calls do nothing.
+// transport is closed. It returns at once; later calls do nothing. With ReasonTooLarge and ReasonSlowConsumer what is
+// written is the handler's Farewell instead.
 func (s *Session) Close(reason Reason) {
-	code := closeNormal
-	if reason == ReasonShutdown {
-		code = closeGoingAway
+	code := closeCode(reason)
+	if reason == ReasonTooLarge || reason == ReasonSlowConsumer {
+		s.hangUp(reason, code)
+		return
 	}
 	s.mu.Lock()
 	wake := false
@@ -185,35 +193,6 @@ func (s *Session) Close(reason Reason) {
 	}
 }
 
-// hangUp ends a WebSocket session with a close frame and without what is queued: the client has said that it
-// closes, or broke the protocol.
-func (s *Session) hangUp(reason Reason, code int) {
-	s.mu.Lock()
-	wake := false
-	if s.closingLocked(reason) {
-		s.cut = uint16(code)
-		// While somebody writes from the queue, what comes next in it is his to decide.
-		if !s.writing {
-			s.cutLocked()
-			wake = s.wakeLocked()
-		}
-	}
-	s.mu.Unlock()
-	if wake {
-		s.srv.flush.add(s)
-	}
-}
-
-// cutLocked takes off the queue what hangUp does not send, and puts the close frame there. A packet of which
-// a part is written stays.
-func (s *Session) cutLocked() {
-	begun := min(s.sent, 1)
-	s.end.lost = tags(s.end.lost, s.queue[begun:])
-	clear(s.queue[begun:])
-	s.queue = append(s.queue[:begun], newCloseFrame(int(s.cut)))
-	s.cut = 0
-}
-
 // closingLocked begins the end of an open session.
 func (s *Session) closingLocked(reason Reason) bool {
 	if s.state.Load() != stateOpen {
@@ -221,8 +200,13 @@ func (s *Session) closingLocked(reason Reason) bool {
 	}
 	s.end = &ending{reason: reason}
 	s.state.Store(stateClosing)
-	s.end.timer = s.srv.gate.after(closeGrace, func() { s.Abort(reason) })
+	s.graceLocked()
 	return true
+}
+
+// graceLocked gives the end its time.
+func (s *Session) graceLocked() {
+	s.end.timer = s.srv.gate.after(closeGrace, func() { s.Abort(s.end.reason) })
 }
 
 // Abort is Close without the flush.
@@ -320,6 +304,7 @@ func tags(to []uint64, packets []*Packet) []uint64 {
 
 func (s *Session) ended(reason Reason, unsent []uint64) {
 	if s.handler != nil {
+		s.Settle()
 		s.handler.Closed(reason, unsent)
 	}
 	s.srv.live.Add(-1)

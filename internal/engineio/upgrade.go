@@ -12,8 +12,8 @@ func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 		return // answered
 	}
 	c.probing = true
-	if !s.beginProbe(c) {
-		// One upgrade at a time, and one a session. The session is unharmed.
+	if !s.beginProbe(c, r) {
+		// One upgrade at a time, one a session, and a number of them in all. The session is unharmed.
 		s.srv.gate.run(func() {
 			_ = c.conn.SetWriteDeadline(time.Now().Add(closeGrace))
 			_, _ = c.conn.Write(newCloseFrame(closeProtocol).frame)
@@ -24,11 +24,15 @@ func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 	go c.read(rest)
 }
 
-func (s *Session) beginProbe(c *wsConn) bool {
+func (s *Session) beginProbe(c *wsConn, r *http.Request) bool {
+	if !s.srv.reserve(&s.srv.probes, s.srv.cfg.Probes, r, LimitProbes) {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.poll
 	if s.state.Load() != stateOpen || p == nil || p.probe != nil {
+		s.srv.probes.Add(-1)
 		return false
 	}
 	p.probe = c
@@ -63,7 +67,9 @@ func (c *wsConn) answerProbe() error {
 	s.mu.Unlock()
 	// Nobody else writes to this connection yet.
 	_ = c.conn.SetWriteDeadline(time.Now().Add(s.srv.cfg.WriteTimeout))
-	if _, err := c.conn.Write(newControl("3probe").frame); err != nil {
+	n, err := c.conn.Write(newControl("3probe").frame)
+	s.srv.out.Add(int64(n))
+	if err != nil {
 		return errGone
 	}
 	_ = c.conn.SetWriteDeadline(time.Time{})
@@ -98,6 +104,7 @@ func (c *wsConn) upgrade() error {
 		return errGone
 	}
 	c.probing = false
+	s.srv.probes.Add(-1)
 	s.attachLocked(c)
 	wake := len(s.queue) > 0 && s.wakeLocked()
 	s.mu.Unlock()

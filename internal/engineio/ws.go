@@ -23,10 +23,11 @@ type wsConn struct {
 	deflate bool   // shared
 	probing bool   // an upgrade that is not completed
 	probed  bool   // 2probe has come
-	drain   bool   // the connection is over; what still comes is thrown away
+	drain   bool   // what the client sent has ended the session, or the probe
 	failed  bool   // the last read
 	age     uint8  // see youth
 	n       int32  // bytes that the last read gave
+	drained int32  // bytes thrown away
 	parts   *parts // nil: nothing has come in part
 	timer   *time.Timer
 
@@ -44,6 +45,7 @@ var readBufs = sync.Pool{New: func() any {
 // read is the goroutine of the connection, from its begin to its end.
 func (c *wsConn) read(rest []byte) {
 	if len(rest) > 0 {
+		c.s.srv.in.Add(int64(len(rest)))
 		c.take(rest)
 		c.s.reading.Store(false)
 	}
@@ -80,6 +82,7 @@ func (c *wsConn) readRaw() bool {
 	b, n := c.buf, c.n
 	c.buf = nil
 	if n > 0 {
+		c.s.srv.in.Add(int64(n))
 		c.take((*b)[:n])
 	}
 	readBufs.Put(b)
@@ -104,6 +107,7 @@ func (c *wsConn) readPlain() {
 	for {
 		n, err := c.conn.Read(b)
 		if n > 0 {
+			c.s.srv.in.Add(int64(n))
 			c.take(b[:n])
 			c.s.reading.Store(false)
 		}
@@ -115,7 +119,8 @@ func (c *wsConn) readPlain() {
 
 // take takes data, and ends the session where it is not what it should be.
 func (c *wsConn) take(b []byte) {
-	if c.drain {
+	if c.drain || !c.probing && c.s.state.Load() != stateOpen {
+		c.throwAway(len(b))
 		return
 	}
 	c.s.reading.Store(true)
@@ -123,6 +128,15 @@ func (c *wsConn) take(b []byte) {
 		c.drain = true
 		c.parts = nil
 		c.fail(err)
+	}
+}
+
+// throwAway is what becomes of data that come after the end was decided: within bounds they are read, so that the client sees what
+// was written to it last. Beyond, nothing is read until the connection is given up, in closeGrace.
+func (c *wsConn) throwAway(n int) {
+	c.parts = nil
+	if c.drained += int32(n); c.drained > drainMost {
+		<-c.s.Done()
 	}
 }
 
@@ -141,7 +155,7 @@ func verdict(err error) (Reason, int) {
 	switch {
 	case errors.Is(err, errGone):
 		return ReasonTransportClose, closeNormal
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, ErrTooLarge):
 		return ReasonTooLarge, closeTooLarge
 	case errors.Is(err, errInvalidUTF8):
 		return ReasonTransportError, closeInvalidUTF8
@@ -159,6 +173,7 @@ func (c *wsConn) ended() {
 	c.close()
 	s.mu.Lock()
 	if c.probing {
+		s.srv.probes.Add(-1)
 		s.poll.forgetProbe(c)
 	} else {
 		s.abortLocked(ReasonTransportClose)
@@ -270,7 +285,7 @@ func (c *wsConn) header(b []byte) (h frameHeader, need int, err error) {
 			have = len(c.parts.msg)
 		}
 		if h.size > uint64(c.s.srv.cfg.MaxPayload-have) {
-			return h, 0, errTooLarge
+			return h, 0, ErrTooLarge
 		}
 	}
 	return h, need + int(h.size), nil

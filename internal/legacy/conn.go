@@ -17,6 +17,8 @@ var errReleased = errors.New("legacy: go-socket.io has let go of the connection"
 type session interface {
 	Send(*engineio.Packet) bool
 	Close(engineio.Reason)
+	Settle()
+	RequestID() string
 }
 
 // A conn is one client's session: the engine's handler on one side, go-socket.io's transport on the other.
@@ -56,6 +58,8 @@ type inbound struct {
 	packet *packet
 	member *member
 	call   *call // that an ack answers
+
+	requestID string // see socketio.Event
 }
 
 func newConn(s *Server, out session, es *engineio.Session, hs *socketio.Handshake) *conn {
@@ -133,6 +137,7 @@ func (c *conn) take(p *packet, err error) error {
 		c.srv.cfg.Backend.Dropped(why)
 		return nil
 	}
+	in.requestID = c.out.RequestID() // while the POST is here: it may be answered before go-socket.io is through
 	return c.feed(in)
 }
 
@@ -327,6 +332,19 @@ func (c *conn) admitted(m *member, ticket socketio.Ticket) {
 	if c.feed(inbound{packet: m.connect, member: m}) != nil {
 		ticket.Void()
 	}
+}
+
+// Farewell implements engineio.Farewell.
+func (c *conn) Farewell(reason engineio.Reason) []*engineio.Packet {
+	var namespaces []string
+	c.mu.Lock()
+	for _, m := range c.live {
+		if m.state == joined {
+			namespaces = append(namespaces, m.namespace)
+		}
+	}
+	c.mu.Unlock()
+	return c.srv.cfg.Farewells(reason, namespaces)
 }
 
 // Closed implements engineio.Handler.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/parleychat/chat/internal/engineio"
 	"github.com/parleychat/chat/internal/socketio"
 )
 
@@ -31,7 +32,7 @@ const (
 var (
 	errGrammar    = errors.New("legacy: broken packet")
 	errAttachment = errors.New("legacy: attachment out of turn")
-	errTooMuch    = errors.New("legacy: packet too large")
+	errTooMuch    = errors.New("legacy: too many attachments")
 )
 
 // A packet is a whole Socket.IO packet that the guard has passed: well-formed, and within the limits. Whether
@@ -65,7 +66,7 @@ func (g *guard) Text(data []byte) (*packet, error) {
 		return nil, errAttachment
 	}
 	if len(data) > g.limits.Payload {
-		return nil, errTooMuch
+		return nil, engineio.ErrTooLarge
 	}
 	p, n, err := parse(data, g.limits)
 	if err != nil || n == 0 {
@@ -82,7 +83,7 @@ func (g *guard) Binary(data []byte) (*packet, error) {
 		return nil, errAttachment
 	}
 	if g.size += len(data); g.size > g.limits.Payload {
-		return nil, errTooMuch
+		return nil, engineio.ErrTooLarge
 	}
 	p := g.pending
 	p.attachments = append(p.attachments, bytes.Clone(data))

@@ -14,6 +14,7 @@ import (
 	gosession "github.com/googollee/go-socket.io/engineio/session"
 	"github.com/googollee/go-socket.io/parser"
 
+	"github.com/parleychat/chat/internal/engineio"
 	"github.com/parleychat/chat/internal/socketio"
 )
 
@@ -177,11 +178,11 @@ func TestGuardBounds(t *testing.T) {
 	if _, err := g.Binary(make([]byte, 20)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Binary(make([]byte, 20)); !errors.Is(err, errTooMuch) {
+	if _, err := g.Binary(make([]byte, 20)); !errors.Is(err, engineio.ErrTooLarge) {
 		t.Errorf("attachments beyond the limit: %v", err)
 	}
 	g = guard{limits: limits}
-	if _, err := g.Text([]byte(`2["` + strings.Repeat("x", 100) + `"]`)); !errors.Is(err, errTooMuch) {
+	if _, err := g.Text([]byte(`2["` + strings.Repeat("x", 100) + `"]`)); !errors.Is(err, engineio.ErrTooLarge) {
 		t.Errorf("text beyond the limit: %v", err)
 	}
 }

@@ -75,7 +75,7 @@ func (c *conn) onEvent(name string, args list) {
 		return
 	}
 	p := in.packet
-	e := socketio.Event{Name: name, Args: args.args(p), ID: p.id, HasAck: p.hasID, Size: len(p.canonical), TooDeep: p.tooDeep}
+	e := socketio.Event{Name: name, Args: args.args(p), ID: p.id, HasAck: p.hasID, Size: len(p.canonical), RequestID: in.requestID, TooDeep: p.tooDeep}
 	for _, a := range p.attachments {
 		e.Size += len(a)
 	}

@@ -149,6 +149,9 @@ func (s *fakeSession) Close(r engineio.Reason) {
 	}
 }
 
+func (s *fakeSession) Settle()           {}
+func (s *fakeSession) RequestID() string { return "" }
+
 // A rig is one session under test.
 type rig struct {
 	*testing.T

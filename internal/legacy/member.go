@@ -55,9 +55,10 @@ func (m *member) enter() {
 		m.ticket.Void()
 		return
 	}
-	m.socket = m.enterHub()
+	socket := m.enterHub()
+	m.socket = socket
 	c.mu.Lock()
-	if m.socket != nil {
+	if socket != nil {
 		c.live = append(c.live, m)
 	}
 	var next []*member
@@ -65,6 +66,9 @@ func (m *member) enter() {
 		next = c.rootedLocked()
 	}
 	c.mu.Unlock()
+	if socket != nil {
+		c.out.Settle()
+	}
 	for _, n := range next {
 		c.authorizeLater(n)
 	}

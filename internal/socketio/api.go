@@ -92,6 +92,9 @@ type Event struct {
 	HasAck bool
 	Size   int // bytes that it holds, for bounds
 
+	// RequestID is the X-Request-Id of the POST that it came by; empty: it had none, or it came by WebSocket.
+	RequestID string
+
 	// TooDeep: a good packet whose arguments nest deeper than Limits.Depth. It has no Args; the sender is
 	// owed an error.
 	TooDeep bool
@@ -141,6 +144,23 @@ type Config struct {
 	ConnectTimeout time.Duration
 	KeepHandshake  bool         // more than one namespace exists: the handshake stays for later CONNECTs
 	Logger         *slog.Logger // nil: slog.Default()
+
+	// Farewell gives the arguments of the event "error" that a client is sent, in each namespace that it has
+	// joined, before its session ends with ReasonTooLarge or ReasonSlowConsumer. It must not block. nil: there is no such event.
+	Farewell func(reason engineio.Reason) Encoded
+}
+
+// Farewells are the packets of an engineio.Farewell to a client of these namespaces.
+func (c *Config) Farewells(reason engineio.Reason, namespaces []string) []*engineio.Packet {
+	if c.Farewell == nil || len(namespaces) == 0 {
+		return nil
+	}
+	args := c.Farewell(reason)
+	packets := make([]*engineio.Packet, len(namespaces))
+	for i, n := range namespaces {
+		packets[i] = EventPacket(n, "error", args, nil, "")
+	}
+	return packets
 }
 
 // Log is the log to write to.

@@ -97,8 +97,7 @@ func (c *conn) Binary(data []byte) error {
 	}
 	if in.size += len(data); in.size > c.cfg.Limits.Payload {
 		c.in = nil
-		c.s.Close(engineio.ReasonTooLarge)
-		return nil
+		return engineio.ErrTooLarge
 	}
 	if in.link != nil && !in.body.tooDeep {
 		in.attachments = append(in.attachments, append([]byte{}, data...))
@@ -124,7 +123,9 @@ func (c *conn) deliver(in *incoming) {
 	case reserved(in.body.name):
 		c.cfg.Backend.Dropped("reserved event name")
 	default:
-		in.link.event(in.event())
+		e := in.event()
+		e.RequestID = c.s.RequestID()
+		in.link.event(e)
 	}
 }
 
@@ -164,6 +165,19 @@ func (c *conn) joined(namespace []byte) *link {
 		return nil
 	}
 	return l
+}
+
+// Farewell implements engineio.Farewell.
+func (c *conn) Farewell(reason engineio.Reason) []*engineio.Packet {
+	var namespaces []string
+	c.mu.Lock()
+	for _, l := range c.linksLocked() {
+		if l.state == joined {
+			namespaces = append(namespaces, l.namespace)
+		}
+	}
+	c.mu.Unlock()
+	return c.cfg.Farewells(reason, namespaces)
 }
 
 // Closed ends all namespaces; it waits for what is being authorized, whose context has ended.

@@ -146,6 +146,7 @@ func (c *conn) entered(l *link, sock Socket) {
 		c.hs = nil
 	}
 	c.mu.Unlock()
+	c.s.Settle()
 }
 
 // leave takes a DISCONNECT.
