@@ -3,7 +3,9 @@ package chat
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"slices"
 
 	"github.com/parleychat/chat/internal/engineio"
@@ -15,7 +17,7 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 	if h.draining.Load() {
 		return nil, refusalDraining
 	}
-	hs := &socketio.Handshake{Transport: s.Transport(), Request: h.trimRequest(r)}
+	hs := &socketio.Handshake{Transport: s.Transport(), Request: h.trimRequest(r), RequestID: requestIDOf(r)}
 	if s.Version() != 3 {
 		return socketio.Accept(s, hs, &h.sockets), nil
 	}
@@ -51,6 +53,7 @@ func (l *legacyHandler) Closed(reason engineio.Reason, unsent []uint64) {
 func (h *core) trimRequest(r *http.Request) *http.Request {
 	t := r.WithContext(h.valuesOf(r))
 	t.Body, t.GetBody, t.Response = http.NoBody, nil, nil
+	t.RemoteAddr = h.addressOf(r)
 	return t
 }
 
@@ -68,6 +71,9 @@ type ticket struct {
 	space   *space
 	user    User
 	values  context.Context
+	request string                // the id of the handshake's request
+	remote  string                // the client's address
+	done    func(*Client, *Error) // tells observers; nil: there are none
 	proto   int
 	address string // counted in space.perAddr; empty where that is not limited
 	arrival string // the user's id, counted in space.arriving; empty where that is not limited
@@ -84,36 +90,76 @@ func (t *ticket) Void() {
 	release(t.space.arriving, t.arrival)
 	release(t.space.perAddr, t.address)
 	t.space.mu.Unlock()
+	t.decided(nil, nil)
+}
+
+func (t *ticket) decided(c *Client, refused *Error) {
+	if t.done != nil {
+		t.done(c, refused)
+	}
 }
 
 // Authorize implements socketio.Backend.
 func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (socketio.Ticket, *socketio.ConnectError) {
-	sp := h.spaces[req.Namespace]
-	t := &ticket{space: sp, values: req.Handshake.Request.Context(), proto: req.Protocol, offset: req.Offset}
-	t.pid, t.sid = parsePID(req.PID)
-	ctx = authContext{ctx, t.values}
 	if h.draining.Load() {
 		return nil, &socketio.ConnectError{Message: "the server is shutting down", Later: true}
 	}
+	hs := req.Handshake
+	sp := h.spaces[req.Namespace]
+	t := &ticket{
+		space: sp, values: hs.Request.Context(), proto: req.Protocol, offset: req.Offset, request: hs.RequestID, remote: hs.Request.RemoteAddr,
+	}
+	t.pid, t.sid = parsePID(req.PID)
+	ctx = authContext{ctx, t.values, t.request}
+	if len(h.set.observe.connect) > 0 {
+		ctx, t.done = h.set.observe.connecting(ctx, newHandshake(req))
+	}
+	if err := sp.authorize(ctx, req, t); err != nil {
+		e := sp.explain(ctx, err, t)
+		t.decided(nil, e)
+		return nil, &socketio.ConnectError{Message: e.Message, Data: e}
+	}
+	return t, nil
+}
+
+// authorize decides on a CONNECT.
+func (sp *space) authorize(ctx context.Context, req *socketio.ConnectRequest, t *ticket) error {
 	if err := sp.authenticate(ctx, req, t); err != nil {
-		return nil, h.refuseLogged(err, req)
+		return err
 	}
 	if t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5 {
 		sp.findLost(ctx, t)
 	}
-	if err := sp.admit(t, hostOf(req.Handshake.Request.RemoteAddr)); err != nil {
-		return nil, refuse(err)
+	if err := sp.admit(t, hostOf(t.remote)); err != nil {
+		return err
 	}
-	return t, nil
+	return nil
+}
+
+// explain is what a client hears that is refused.
+func (sp *space) explain(ctx context.Context, err error, t *ticket) *Error {
+	h := sp.hub
+	e, ok := visible(err)
+	if !ok {
+		h.log().ErrorContext(ctx, "chat: auth failed", "error", err, "namespace", sp.name, "remote", t.remote)
+	} else if h.logsTraffic(ctx) {
+		h.traffic(ctx, "chat: connect refused", slog.String("code", string(e.Code)), slog.String("namespace", sp.name), slog.String("remote", t.remote))
+	}
+	h.set.observe.failed(ctx, nil, e.Code, "connect")
+	return e
 }
 
 // authContext has the values of the request and the lifetime of the connection.
 type authContext struct {
 	context.Context
-	values context.Context
+	values  context.Context
+	request string
 }
 
 func (c authContext) Value(key any) any {
+	if key == (requestKey{}) {
+		return c.request
+	}
 	if v := c.values.Value(key); v != nil {
 		return v
 	}
@@ -124,7 +170,7 @@ func (c authContext) Value(key any) any {
 func (sp *space) authenticate(ctx context.Context, req *socketio.ConnectRequest, t *ticket) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			sp.hub.log().Error("chat: panic", "in", "auth", "panic", p)
+			sp.hub.log().ErrorContext(ctx, "chat: panic", "in", "auth", "panic", p, "stack", string(debug.Stack()))
 			err = Errorf(Internal, "internal error")
 		}
 	}()
@@ -142,18 +188,6 @@ func (sp *space) authenticate(ctx context.Context, req *socketio.ConnectRequest,
 		t.user.ID = deviceUser(req.Auth)
 	}
 	return nil
-}
-
-func refuse(e *Error) *socketio.ConnectError {
-	return &socketio.ConnectError{Message: e.Message, Data: e}
-}
-
-func (h *core) refuseLogged(err error, req *socketio.ConnectRequest) *socketio.ConnectError {
-	e, ok := visible(err)
-	if !ok {
-		h.log().Error("chat: auth failed", "error", err, "namespace", req.Namespace, "remote", req.Handshake.Request.RemoteAddr)
-	}
-	return refuse(e)
 }
 
 // findLost looks for the session that a client wants back. Where its old connection still counts as alive,
@@ -253,10 +287,24 @@ func release(counts map[string]int, key string) {
 // Enter implements socketio.Backend.
 func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 	t := st.(*ticket)
+	c := h.enter(t, link)
+	t.decided(c, nil)
+	if c == nil {
+		return nil
+	}
+	if ctx := c.handlerContext(); h.logsTraffic(ctx) {
+		h.traffic(ctx, "chat: connected", slog.String("namespace", c.space.name), slog.String("remote", t.remote),
+			slog.String("transport", c.sess.Transport()), slog.Int("protocol", c.Protocol()), slog.Bool("recovered", c.recovered))
+	}
+	return c
+}
+
+// enter makes a client, unless there is none to be made any more.
+func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	sp := t.space
 	c := &Client{
 		space: sp, sess: link.Session(), link: link, userID: t.user.ID, protocol: uint8(t.proto),
-		values: t.values,
+		values: t.values, request: t.request,
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
@@ -270,7 +318,13 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 		c.rareLocked().address = t.address
 	}
 	replay := sp.restoreLocked(c, t)
-	if !c.recovered {
+	switch {
+	case c.recovered:
+		h.recovered.Add(1)
+	case t.pid != (pid{}):
+		h.notRecovered.Add(1)
+		fallthrough
+	default:
 		c.begin()
 	}
 	if !t.user.bare() {

@@ -52,9 +52,15 @@ type core struct {
 
 	lastValues    atomic.Pointer[plainValues] // of a request's context; see valuesOf
 	legacyClients atomic.Int64
+	received      atomic.Int64
+	deliveries    atomic.Int64
+	recovered     atomic.Int64
+	notRecovered  atomic.Int64
+	holes         atomic.Int64
+	cutOff        atomic.Int64
 	counter       atomic.Uint64 // of events; one for all namespaces, since a session's unsent tags are those of all
 	dropped       atomic.Int64
-	evicted       atomic.Int64
+	evicted       [len(evictions)]atomic.Int64 // by the reasons of evictions
 }
 
 // New makes a Hub. With no option it serves one process from memory, to pages of its own origin.
@@ -180,31 +186,6 @@ func (h *Hub) Rooms(ctx context.Context) ([]string, error) {
 		names = append(names, name)
 	}
 	return names, nil
-}
-
-// Stats are counts of a whole Hub.
-type Stats struct {
-	Clients       int   // connected now, in all namespaces
-	LegacyClients int   // sessions of 1.x and 2.x clients
-	Sessions      int   // transports' sessions, those on the way in or out included
-	Rooms         int   // with somebody in them, in all namespaces
-	Dropped       int64 // packets that the protocol lets pass and nobody takes, since New
-	Evicted       int64 // clients disconnected for reading too slowly, since New
-}
-
-// Stats counts.
-func (h *Hub) Stats() Stats {
-	s := Stats{
-		LegacyClients: int(h.core.legacyClients.Load()), Sessions: h.core.engine.Len(),
-		Dropped: h.core.dropped.Load(), Evicted: h.core.evicted.Load(),
-	}
-	for _, sp := range h.core.spaces {
-		sp.mu.Lock()
-		s.Clients += len(sp.clients)
-		s.Rooms += len(sp.rooms)
-		sp.mu.Unlock()
-	}
-	return s
 }
 
 func (h *core) log() *slog.Logger { return h.set.logger }

@@ -20,6 +20,8 @@ type Client struct {
 	id    string
 	pid   pid // of connection state recovery; zero: it cannot recover
 
+	request string // the id of the handshake's request
+
 	userID string
 	user   atomic.Pointer[User] // nil: nothing more than the id is known; refresh_auth replaces it
 
@@ -46,6 +48,7 @@ type rare struct {
 	life    context.Context
 	endLife context.CancelFunc
 	address string   // counted for Limits.ClientsPerAddress
+	why     string   // the Hub has disconnected it
 	unacked []uint64 // see lostSession; of the session before, until the client has an offset past them
 }
 
@@ -72,7 +75,15 @@ func (c *Client) handlerContext() context.Context { return (*handlerContext)(c) 
 func (c *handlerContext) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (c *handlerContext) Done() <-chan struct{}       { return c.space.hub.life.Done() }
 func (c *handlerContext) Err() error                  { return c.space.hub.life.Err() }
-func (c *handlerContext) Value(key any) any           { return c.values.Value(key) }
+func (c *handlerContext) Value(key any) any {
+	switch key.(type) {
+	case requestKey:
+		return c.request
+	case clientKey:
+		return (*Client)(c)
+	}
+	return c.values.Value(key)
+}
 
 // ID is the client's public id, the sid of events. For 3.x and 4.x clients it is what they know as socket.id.
 func (c *Client) ID() string { return c.id }
@@ -121,7 +132,7 @@ func (c *Client) Context() context.Context {
 // Emit sends an event to the client. It never blocks. What is sent to a client that has just left is kept for
 // its recovery.
 func (c *Client) Emit(event string, args ...any) error {
-	return c.space.emit(&audience{clients: []string{c.id}}, event, args)
+	return c.space.emit(context.Background(), &audience{clients: []string{c.id}}, event, args)
 }
 
 // Join subscribes the client to rooms; no policy is asked. To be in a room already is no error.
@@ -166,9 +177,15 @@ func (c *Client) Rooms() []string {
 
 // Disconnect ends the client's connection to the namespace: it gets a disconnect packet, stays away until its
 // page connects again, and recovers nothing.
-func (c *Client) Disconnect() {
+func (c *Client) Disconnect() { c.endWith("") }
+
+// endWith is Disconnect for a reason that OnDisconnect is told; empty: that of the protocol.
+func (c *Client) endWith(reason string) {
 	c.space.mu.Lock()
 	c.pid = pid{}
+	if reason != "" && !c.gone {
+		c.rareLocked().why = reason
+	}
 	c.space.mu.Unlock()
 	c.link.Disconnect(false)
 	c.stopTaking() // a reader that waits for room in the inbox would hold up the end, for which the handler may wait

@@ -7,9 +7,9 @@ import (
 )
 
 // dispatch runs the handler of an event, on the client's goroutine.
-func (c *Client) dispatch(in *socketio.Event) {
-	sp := c.space
-	e := newEvent(c, in)
+func (c *Client) dispatch(j *job) {
+	sp, in := c.space, j.event
+	e := newEvent(c, j)
 	h := sp.handlers[in.Name]
 	if h == nil {
 		h = sp.any
@@ -33,10 +33,24 @@ func (c *Client) dispatch(in *socketio.Event) {
 	case e.NeedsAck && !e.answered:
 		c.ack(e, res)
 	}
+	e.end(err)
 }
 
-func newEvent(c *Client, in *socketio.Event) *Event {
-	return &Event{Name: in.Name, Args: Args{in.Args}, NeedsAck: in.HasAck, client: c, ackID: in.ID}
+// newEvent is an event as handlers have it, from where its observers begin.
+func newEvent(c *Client, j *job) *Event {
+	in := j.event
+	e := &Event{Name: in.Name, Args: Args{in.Args}, NeedsAck: in.HasAck, At: j.at, client: c, ackID: in.ID, ctx: c.handlerContext()}
+	if o := &c.space.hub.set.observe; len(o.event) > 0 {
+		e.ctx, e.done = o.begin(e.ctx, c, e)
+	}
+	return e
+}
+
+// end tells the observers.
+func (e *Event) end(err error) {
+	if e.done != nil {
+		e.done(err)
+	}
 }
 
 // call runs h; a panic is an Internal error.
@@ -47,7 +61,7 @@ func (c *Client) call(h Handler, e *Event) (res []any, err error) {
 			res, err = nil, Errorf(Internal, "internal error")
 		}
 	}()
-	return h(c.handlerContext(), c, e)
+	return h(e.ctx, c, e)
 }
 
 func (c *Client) ack(e *Event, args []any) {
@@ -68,12 +82,13 @@ func (c *Client) fail(e *Event, err error) {
 	e.answered = true
 	v, ok := visible(err)
 	if !ok {
-		c.space.hub.set.logger.Error("chat: handler failed", "event", e.Name, "error", err, "client_id", c.id, "user_id", c.userID)
+		c.space.hub.log().ErrorContext(e.ctx, "chat: handler failed", "event", e.Name, "error", err)
 	}
 	if !e.NeedsAck {
 		c.tell(v, e.Name)
 		return
 	}
+	c.space.hub.set.observe.failed(e.ctx, c, v.Code, e.Name)
 	enc, encErr := socketio.Encode(errorAnswer{Error: v})
 	if encErr != nil { // a host's Data that cannot be encoded
 		enc, _ = socketio.Encode(errorAnswer{Error: &Error{Code: v.Code, Message: v.Message}})
@@ -88,10 +103,16 @@ func (c *Client) tell(e *Error, event string) {
 	if err != nil { // a host's Data that cannot be encoded
 		enc, _ = socketio.Encode((&Error{Code: e.Code, Message: e.Message}).forEvent(event))
 	}
+	c.toSelf("error", enc)
+	c.space.hub.set.observe.failed(c.handlerContext(), c, e.Code, event)
+}
+
+// toSelf sends an event to this connection alone.
+func (c *Client) toSelf(event string, args socketio.Encoded) {
 	sp := c.space
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	if !sp.closed {
-		sp.sendLocked(&audience{clients: []string{c.id}}, "error", enc, false)
+		sp.sendLocked(&audience{clients: []string{c.id}}, event, args, false)
 	}
 }

@@ -261,17 +261,17 @@ func history(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	if err := sp.waitKnown(ctx, room); err != nil { // or what is written between the page and the first entry delivered would be missing
 		return nil, err
 	}
-	entries, more, err := sp.hub.set.store.Page(ctx, PageQuery{
+	entries, more, err := sp.hub.journal.page(ctx, PageQuery{
 		Namespace: sp.name, Room: room, After: p.After, Before: p.Before, Limit: min(p.Limit, historyMost),
 	})
 	if err == nil {
 		entries, more = fitPage(entries, more, p.After != nil, sp.hub.set.limits.Outbox/2)
 		var first uint64
-		if first, _, err = sp.hub.set.store.Bounds(ctx, sp.name, room); err == nil {
+		if first, _, err = sp.hub.journal.bounds(ctx, sp.name, room); err == nil {
 			return []any{historyAnswer{OK: true, Entries: append([]Entry{}, entries...), More: more, First: first}}, nil
 		}
 	}
-	sp.hub.set.logger.Error("chat: store failed", "error", err, "namespace", sp.name, "room", room)
+	sp.hub.log().ErrorContext(ctx, "chat: store failed", "error", err, "namespace", sp.name, "room", room)
 	return nil, errUnavailable
 }
 

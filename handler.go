@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/parleychat/chat/internal/socketio"
 )
@@ -31,8 +32,11 @@ func (a Args) Values() []any {
 type Event struct {
 	Name     string
 	Args     Args
-	NeedsAck bool // the client waits for an answer
+	NeedsAck bool      // the client waits for an answer
+	At       time.Time // when it came in; it has waited since for the client's events before it
 
+	ctx      context.Context
+	done     func(error) // of observers; nil: there are none
 	client   *Client
 	ackID    uint64
 	answered bool

@@ -207,7 +207,7 @@ func TestSlowConsumerHarmsNobody(t *testing.T) {
 		ann.Expect("n")
 		select {
 		case why := <-reason:
-			if why != "slow consumer" || hub.Stats().Evicted != 1 {
+			if why != "slow consumer" || hub.Stats().Evicted["slow consumer"] != 1 {
 				t.Fatal(why, hub.Stats())
 			}
 			return

@@ -1,8 +1,11 @@
 package chat
 
 import (
+	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
 	"github.com/parleychat/chat/internal/socketio"
@@ -37,6 +40,7 @@ func (in *inbox) waitsLocked() *inboxWaits {
 // job is an event or a hook.
 type job struct {
 	event *socketio.Event
+	at    time.Time // when the event came in
 	hook  func()
 	last  bool
 }
@@ -47,7 +51,8 @@ const jobOverhead = 128
 // Event implements socketio.Socket. It waits while the inbox is full: that client is not read from meanwhile.
 // When the connection ends first, or the host ends it, the event is dropped.
 func (c *Client) Event(e socketio.Event) {
-	in, limit := &c.inbox, c.space.hub.set.limits.Inbox
+	in, limit, at := &c.inbox, c.space.hub.set.limits.Inbox, time.Now()
+	c.space.hub.received.Add(1)
 	in.mu.Lock()
 	for in.bytes > limit && !in.closing {
 		w := in.waitsLocked()
@@ -70,7 +75,7 @@ func (c *Client) Event(e socketio.Event) {
 		return
 	}
 	in.bytes += e.Size + jobOverhead
-	c.pushLocked(job{event: &e})
+	c.pushLocked(job{event: &e, at: at})
 	in.mu.Unlock()
 }
 
@@ -135,9 +140,9 @@ func (c *Client) work() {
 		in.mu.Unlock()
 		var saving pipeline
 		for i := range jobs {
-			if !saving.take(c, jobs[i].event) {
+			if !saving.take(c, &jobs[i]) {
 				saving.drain(c)
-				c.do(jobs[i])
+				c.do(&jobs[i])
 			}
 			jobs[i] = job{}
 		}
@@ -145,10 +150,10 @@ func (c *Client) work() {
 	}
 }
 
-func (c *Client) do(j job) {
+func (c *Client) do(j *job) {
 	in := &c.inbox
 	if j.event != nil {
-		c.dispatch(j.event)
+		c.dispatch(j)
 		c.taken(j.event)
 		return
 	}
@@ -210,19 +215,60 @@ func (c *Client) safely(f func()) {
 }
 
 func (c *Client) logPanic(where string, p any) {
-	c.space.hub.set.logger.Error("chat: panic", "in", where, "panic", p, "client_id", c.id, "user_id", c.userID, "stack", string(debug.Stack()))
+	c.space.hub.log().ErrorContext(c.handlerContext(), "chat: panic", "in", where, "panic", p, "stack", string(debug.Stack()))
 }
 
 // Closed implements socketio.Socket: the connection is gone.
 func (c *Client) Closed(reason engineio.Reason, unsent []uint64) {
 	c.stopTaking()
-	if reason == engineio.ReasonSlowConsumer {
-		c.space.hub.evicted.Add(1)
-		c.space.hub.log().Warn("chat: client disconnected", "reason", string(reason), "client_id", c.id, "user_id", c.userID)
-	}
 	c.space.depart(c, reason, unsent)
+	why := c.why(reason)
 	for _, f := range c.space.set.onDisconnect {
-		c.push(job{hook: func() { f(c.handlerContext(), c, string(reason)) }})
+		c.push(job{hook: func() { f(c.handlerContext(), c, why) }})
 	}
 	c.push(job{hook: func() {}, last: true})
+	c.departed(why)
+}
+
+// evictions are the reasons for which the Hub itself ends a client that it would rather have kept.
+var evictions = [...]string{string(engineio.ReasonSlowConsumer), string(engineio.ReasonTooLarge), whyRateLimited, whyTokenExpired, whyRevoked}
+
+// farewells are the errors that a connection ends with.
+var farewells = map[engineio.Reason]*Error{
+	engineio.ReasonSlowConsumer: Errorf(SlowConsumer, "what was sent was not read in time"),
+	engineio.ReasonTooLarge:     Errorf(TooLarge, "a message or a request was too large"),
+}
+
+// Reasons of the Hub's for ending a client, beside the protocol's.
+const (
+	whyRateLimited  = "rate limited"
+	whyTokenExpired = "token expired"
+	whyRevoked      = "revoked"
+)
+
+// why is the reason that the host is told of.
+func (c *Client) why(reason engineio.Reason) string {
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	if reason == socketio.ReasonServerDisconnect && c.rare != nil && c.rare.why != "" {
+		return c.rare.why
+	}
+	return string(reason)
+}
+
+// departed tells everybody but the hooks that a client has left.
+func (c *Client) departed(why string) {
+	h, ctx := c.space.hub, c.handlerContext()
+	h.set.observe.left(ctx, c, why)
+	attrs := []slog.Attr{slog.String("reason", why), slog.String("namespace", c.space.name)}
+	i := slices.Index(evictions[:], why)
+	if i < 0 {
+		h.traffic(ctx, "chat: disconnected", attrs...)
+		return
+	}
+	h.evicted[i].Add(1)
+	h.log().LogAttrs(ctx, slog.LevelWarn, "chat: disconnected", attrs...)
+	if told := farewells[engineio.Reason(why)]; told != nil {
+		h.set.observe.failed(ctx, c, told.Code, "")
+	}
 }

@@ -237,7 +237,7 @@ func (j *journal) save(ctx context.Context, parts []part) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	saved, err := j.append(ctx, entries)
+	saved, err := j.append(ctx, entries, parts)
 	if err == nil && len(saved) != len(entries) {
 		err = errors.New("chat: the store answered with a different number of entries")
 	}
@@ -298,17 +298,40 @@ func (j *journal) release(l *roomLog, held []appended, doubtful bool) {
 }
 
 // append, page and bounds are the store's; a panic of a host's store is an error like any other.
-func (j *journal) append(ctx context.Context, entries []Entry) (saved []Appended, err error) {
+func (j *journal) append(ctx context.Context, entries []Entry, parts []part) (saved []Appended, err error) {
+	if o := &j.hub.set.observe; len(o.store) > 0 {
+		call := StoreCall{Op: "append", Entries: len(entries)}
+		for _, p := range parts {
+			for _, a := range p.from {
+				call.For = append(call.For, a.cause)
+			}
+		}
+		var done func(error)
+		ctx, done = o.storing(ctx, call)
+		defer func() { done(err) }()
+	}
 	defer recovered(&err)
 	return j.hub.set.store.Append(ctx, entries)
 }
 
+// observed begins a call of the store's; what it returns ends it.
+func (h *core) observed(ctx *context.Context, op string, err *error) func() {
+	if len(h.set.observe.store) == 0 {
+		return func() {}
+	}
+	next, done := h.set.observe.storing(*ctx, StoreCall{Op: op})
+	*ctx = next
+	return func() { done(*err) }
+}
+
 func (j *journal) page(ctx context.Context, q PageQuery) (entries []Entry, more bool, err error) {
+	defer j.hub.observed(&ctx, "page", &err)()
 	defer recovered(&err)
 	return j.hub.set.store.Page(ctx, q)
 }
 
 func (j *journal) bounds(ctx context.Context, namespace, room string) (first, last uint64, err error) {
+	defer j.hub.observed(&ctx, "bounds", &err)()
 	defer recovered(&err)
 	return j.hub.set.store.Bounds(ctx, namespace, room)
 }

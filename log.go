@@ -42,7 +42,8 @@ type roomLog struct {
 // appending is an entry on its way into a room's log.
 type appending struct {
 	entry   Entry
-	client  *Client // who is to be answered at the entry's place in the order; nil: nobody
+	cause   context.Context // of its sender, for what observes; its end does not matter
+	client  *Client         // who is to be answered at the entry's place in the order; nil: nobody
 	event   *Event
 	until   time.Time         // the store's deadline
 	done    chan appendResult // of size 1
@@ -68,19 +69,19 @@ func (sp *space) post(ctx context.Context, a *appending) (Entry, error) {
 		return Entry{}, ErrClosed
 	}
 	defer sp.hub.handlers.leave()
-	if err := sp.begin(a); err != nil {
+	if err := sp.begin(ctx, a); err != nil {
 		return Entry{}, err
 	}
 	return a.wait(ctx)
 }
 
 // begin puts an entry on its way; wait must follow.
-func (sp *space) begin(a *appending) error {
+func (sp *space) begin(ctx context.Context, a *appending) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
-	a.entry.ID = id.String()
+	a.entry.ID, a.cause = id.String(), ctx
 	a.done = make(chan appendResult, 1)
 	a.until = time.Now().Add(sp.hub.set.timeouts.Store)
 	sp.hub.journal.add(sp, a)
@@ -141,7 +142,31 @@ func (l *roomLog) deliverOne(s *appended, over bool) bool {
 		left := tombstone(&s.Entry)
 		text, _ = left.appendJSON(nil)
 	}
+	begin := sp.hub.now()
 	enc := socketio.Encoded{JSON: text}
+	ok, delivered, clients := l.putOut(s, enc, over)
+	if delivered {
+		sp.hub.delivered(s.context(), &Delivery{
+			Namespace: sp.name, Event: "new_message", Room: l.name, Entry: &s.Entry, Clients: clients, Bytes: len(text), Begin: begin,
+		})
+	}
+	if ok && s.from != nil {
+		s.from.done <- appendResult{entry: s.Entry}
+	}
+	return ok
+}
+
+// context is that of the entry's sender.
+func (s *appended) context() context.Context {
+	if s.from == nil || s.from.cause == nil {
+		return context.Background()
+	}
+	return s.from.cause
+}
+
+// putOut is deliverOne for an entry that is encoded; delivered tells whether it was news.
+func (l *roomLog) putOut(s *appended, enc socketio.Encoded, over bool) (ok, delivered bool, clients int) {
+	sp := l.space
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	// A first record that was delivered long ago. A new entry of a lower seq is another matter: then the store has gone back, as one that is
@@ -150,19 +175,16 @@ func (l *roomLog) deliverOne(s *appended, over bool) bool {
 	old := s.Repeated && (!known || s.Entry.Seq <= l.end)
 	if hole := known && s.Entry.Seq > l.end+1; hole && !old {
 		if !over {
-			return false
+			return false, false, 0
 		}
 		l.tellLocked()
 	}
-	if s.from != nil {
-		defer func() { s.from.done <- appendResult{entry: s.Entry} }()
-	}
 	if sp.closed {
-		return true
+		return true, false, 0
 	}
 	if old {
 		s.ackLocked(enc, 0)
-		return true
+		return true, false, 0
 	}
 	l.end = s.Entry.Seq
 	l.known.Store(true)
@@ -172,8 +194,7 @@ func (l *roomLog) deliverOne(s *appended, over bool) bool {
 	if s.ackLocked(enc, sp.counter) && !sp.set.echo {
 		to.notClients = []string{s.from.client.id}
 	}
-	sp.deliverLocked(to, o, true)
-	return true
+	return true, true, sp.deliverLocked(to, o, true)
 }
 
 // ackLocked queues the sender's ack, where somebody waits for one. It is false where the sender is away: then the entry is replayed to it
@@ -227,5 +248,6 @@ func (l *roomLog) tellLocked() {
 	if err != nil || l.space.closed {
 		return
 	}
+	l.space.hub.holes.Add(1)
 	l.space.sendLocked(&audience{rooms: []string{l.name}}, "error", enc, true)
 }

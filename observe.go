@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -197,12 +198,6 @@ func each[O any](ctx context.Context, os []O, begin func(O, context.Context) (co
 	}
 }
 
-func (os *observers) delivered(ctx context.Context, d Delivery) {
-	for _, o := range os.deliver {
-		o.ObserveDeliver(ctx, d)
-	}
-}
-
 func (os *observers) failed(ctx context.Context, c *Client, code Code, event string) {
 	for _, o := range os.errors {
 		o.ObserveError(ctx, c, code, event)
@@ -219,4 +214,30 @@ func (os *observers) limited(ctx context.Context, hit LimitHit) {
 	for _, o := range os.limit {
 		o.ObserveLimit(ctx, hit)
 	}
+}
+
+// now is the time where somebody asks for it.
+func (h *core) now() (t time.Time) {
+	if len(h.set.observe.deliver) > 0 {
+		t = time.Now()
+	}
+	return t
+}
+
+// delivered tells of an event that is in its receivers' outboxes.
+func (h *core) delivered(ctx context.Context, d *Delivery) {
+	for _, o := range h.set.observe.deliver {
+		o.ObserveDeliver(ctx, *d)
+	}
+	if !h.logsTraffic(ctx) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("event", d.Event), slog.String("namespace", d.Namespace), slog.Int("clients", d.Clients)}
+	if d.Room != "" {
+		attrs = append(attrs, slog.String("room", d.Room))
+	}
+	if d.Entry != nil {
+		attrs = append(attrs, slog.String("message_id", d.Entry.ID), slog.Uint64("seq", d.Entry.Seq))
+	}
+	h.traffic(ctx, "chat: delivered", attrs...)
 }

@@ -50,6 +50,8 @@ type settings struct {
 	compression    bool
 	store          Store
 	observe        observers
+	traffic        slog.Level
+	proxies        proxies
 	pingInterval   time.Duration
 	pingTimeout    time.Duration
 	recoveryWindow time.Duration
@@ -109,6 +111,7 @@ func defaults() *settings {
 	return &settings{
 		origins:        map[string]bool{},
 		logger:         slog.Default(),
+		traffic:        slog.LevelDebug,
 		legacy:         true,
 		legacyUpgrades: true,
 		pingInterval:   25 * time.Second,
@@ -325,6 +328,7 @@ func build(opts []Option) (*settings, error) {
 	if s.store == nil {
 		s.store = NewMemoryStore(0, 0)
 	}
+	s.logger = slog.New(LogHandler(s.logger.Handler()))
 	errs = append(errs, s.validate()...)
 	return s, errors.Join(errs...)
 }

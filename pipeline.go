@@ -23,23 +23,25 @@ type piped struct {
 }
 
 // take begins to save a chat_message. It is false for any other event, and where the host's own code stands around chat_message and has to see its end.
-func (p *pipeline) take(c *Client, in *socketio.Event) bool {
+func (p *pipeline) take(c *Client, j *job) bool {
+	in := j.event
 	if in == nil || in.Name != "chat_message" || in.TooDeep || !c.space.pipelined {
 		return false
 	}
 	for len(p.under) > 0 && (len(p.under) >= pipelineMost || p.bytes+in.Size > c.space.hub.set.limits.Outbox/8) {
 		p.settle(c)
 	}
-	e := newEvent(c, in)
+	e := newEvent(c, j)
 	var a *appending
 	_, err := c.call(func(ctx context.Context, c *Client, e *Event) (_ []any, err error) {
 		if a, err = newMessage(ctx, c, e); err == nil {
-			err = c.space.begin(a)
+			err = c.space.begin(ctx, a)
 		}
 		return nil, err
 	}, e)
 	if err != nil {
 		c.fail(e, err)
+		e.end(err)
 		c.taken(in)
 		return true
 	}
@@ -61,8 +63,10 @@ func (p *pipeline) settle(c *Client) {
 	p.under[0] = piped{}
 	p.under = p.under[1:]
 	p.bytes -= first.in.Size
-	if _, err := first.a.wait(c.handlerContext()); err != nil {
+	_, err := first.a.wait(c.handlerContext())
+	if err != nil {
 		c.fail(first.e, err)
 	}
+	first.e.end(err)
 	c.taken(first.in)
 }

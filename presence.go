@@ -76,6 +76,7 @@ func (sp *space) deliverLaterLocked(to *audience, o *outgoing) {
 	sp.eachLocked(to, func(c *Client) {
 		sp.batch.SendLater(c.sess, o.packet(c))
 		c.sent.add(sp.counter, sp.recovery.aged)
+		sp.hub.deliveries.Add(1)
 	})
 	if sp.later != nil || sp.closed {
 		return

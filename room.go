@@ -38,6 +38,9 @@ func (r Room) Emit(event string, args ...any) error {
 	return r.target().Emit(event, args...)
 }
 
+// WithContext is the room for an emit that ctx has caused: see Target.WithContext.
+func (r Room) WithContext(ctx context.Context) Target { return r.target().WithContext(ctx) }
+
 // Except is the room without those selected.
 func (r Room) Except(s ...Selector) Target { return r.target().Except(s...) }
 

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -92,7 +93,7 @@ func (o *outgoing) packet(c *Client) *engineio.Packet {
 }
 
 // emit encodes an event and sends it to an audience.
-func (sp *space) emit(to *audience, event string, args []any) error {
+func (sp *space) emit(ctx context.Context, to *audience, event string, args []any) error {
 	if reservedEvent(event) {
 		return Errorf(InvalidPayload, "event name %q is reserved by the protocol", event)
 	}
@@ -100,12 +101,19 @@ func (sp *space) emit(to *audience, event string, args []any) error {
 	if err != nil {
 		return err
 	}
+	begin := sp.hub.now()
 	sp.mu.Lock()
-	defer sp.mu.Unlock()
 	if sp.closed {
+		sp.mu.Unlock()
 		return ErrClosed
 	}
-	sp.sendLocked(to, event, enc, true)
+	n := sp.sendLocked(to, event, enc, true)
+	sp.mu.Unlock()
+	d := Delivery{Namespace: sp.name, Event: event, Clients: n, Bytes: len(enc.JSON), Begin: begin}
+	if len(to.rooms) == 1 && len(to.users)+len(to.clients) == 0 {
+		d.Room = to.rooms[0]
+	}
+	sp.hub.delivered(ctx, &d)
 	return nil
 }
 
@@ -123,19 +131,22 @@ func (sp *space) numberLocked(event string, args socketio.Encoded) *outgoing {
 }
 
 // sendLocked puts an event into the outboxes of an audience; keep is for what a recovery replays.
-func (sp *space) sendLocked(to *audience, event string, args socketio.Encoded, keep bool) {
-	sp.deliverLocked(to, sp.numberLocked(event, args), keep)
+func (sp *space) sendLocked(to *audience, event string, args socketio.Encoded, keep bool) (clients int) {
+	return sp.deliverLocked(to, sp.numberLocked(event, args), keep)
 }
 
-func (sp *space) deliverLocked(to *audience, o *outgoing, keep bool) {
+func (sp *space) deliverLocked(to *audience, o *outgoing, keep bool) (clients int) {
 	sp.eachLocked(to, func(c *Client) {
 		sp.batch.Send(c.sess, o.packet(c))
 		c.sent.add(sp.counter, sp.recovery.aged)
+		clients++
 	})
 	sp.batch.Flush()
+	sp.hub.deliveries.Add(int64(clients))
 	if keep {
 		sp.recovery.keepLocked(sp.counter, to, o)
 	}
+	return clients
 }
 
 // subscribeLocked puts a client into a room. It returns the user's presence in it when that has just begun.

@@ -33,6 +33,7 @@ func Clients(sids ...string) Selector { return Selector{byClient, sids} }
 type Target struct {
 	space *space
 	to    audience
+	cause context.Context // nil: none
 }
 
 // audience says to whom something goes: who is in any of rooms, users, clients (everybody where all three are
@@ -60,7 +61,14 @@ func (t Target) Except(sel ...Selector) Target {
 			a.notClients = append(slices.Clip(a.notClients), s.names...)
 		}
 	}
-	return Target{space: t.space, to: a}
+	return Target{space: t.space, to: a, cause: t.cause}
+}
+
+// WithContext is the target for an emit that ctx has caused: its request's id goes into the log, its trace on to the delivery. An emit does not wait, so the
+// end of ctx does not matter.
+func (t Target) WithContext(ctx context.Context) Target {
+	t.cause = ctx
+	return t
 }
 
 func newTarget(sp *space, sel []Selector) Target {
@@ -82,7 +90,11 @@ func newTarget(sp *space, sel []Selector) Target {
 // Emit sends an event to the target's clients. It never blocks; it fails on what cannot be encoded, and with
 // ErrClosed.
 func (t Target) Emit(event string, args ...any) error {
-	return t.space.emit(&t.to, event, args)
+	ctx := t.cause
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	return t.space.emit(ctx, &t.to, event, args)
 }
 
 // A ClientInfo describes a connected client.

@@ -54,6 +54,7 @@ type ConnectRequest struct {
 type Handshake struct {
 	Request   *http.Request // of which only URL, Header, Host, RemoteAddr, TLS, and Context's values may be used; no body
 	Transport string        // at the time of the handshake
+	RequestID string        // of the handshake's request
 }
 
 // ConnectError refuses a CONNECT.
