@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"sync"
 
 	"github.com/parleychat/chat/internal/engineio"
 	"github.com/parleychat/chat/internal/socketio"
@@ -16,6 +17,11 @@ import (
 func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, error) {
 	if h.draining.Load() {
 		return nil, refusalDraining
+	}
+	address := hostOf(h.addressOf(r))
+	if !h.pending.enter(s, address, h.set.limits.PendingPerAddress) {
+		h.hit(r.Context(), LimitHit{Limit: "PendingPerAddress", Step: LimitRefused, Per: PerAddress, Address: address})
+		return nil, refusalCrowded
 	}
 	hs := &socketio.Handshake{Transport: s.Transport(), Request: h.trimRequest(r), RequestID: requestIDOf(r)}
 	if s.Version() != 3 {
@@ -31,6 +37,48 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 		return nil, err
 	}
 	return &legacyHandler{Handler: handler, hub: h}, nil
+}
+
+// crowd counts the connections of an address that are in no namespace yet.
+type crowd struct {
+	mu sync.Mutex // guards n; innermost
+	n  map[string]int
+}
+
+// enter counts s until it has joined a namespace or is over. It is false where there are most already.
+func (c *crowd) enter(s *engineio.Session, address string, most int) bool {
+	if most <= 0 {
+		return true
+	}
+	c.mu.Lock()
+	if c.n[address] >= most {
+		c.mu.Unlock()
+		return false
+	}
+	if c.n == nil {
+		c.n = map[string]int{}
+	}
+	c.n[address]++
+	c.mu.Unlock()
+	s.OnSettled(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		release(c.n, address)
+	})
+	return true
+}
+
+// crowded is told of handshakes and upgrades that the transport has refused.
+func (h *core) crowded(r *http.Request, what string) {
+	limit := "Pending"
+	if what == engineio.LimitProbes {
+		limit = "Upgrades"
+	}
+	h.hit(r.Context(), LimitHit{Limit: limit, Step: LimitRefused, Address: hostOf(h.addressOf(r))})
+}
+
+var refusalCrowded = &engineio.Refusal{
+	Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}}, Code: 3, Message: "Too many connections from this address",
 }
 
 var refusalDraining = &engineio.Refusal{

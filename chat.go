@@ -52,12 +52,14 @@ type core struct {
 
 	lastValues    atomic.Pointer[plainValues] // of a request's context; see valuesOf
 	legacyClients atomic.Int64
+	pending       crowd
 	received      atomic.Int64
 	deliveries    atomic.Int64
 	recovered     atomic.Int64
 	notRecovered  atomic.Int64
 	holes         atomic.Int64
 	cutOff        atomic.Int64
+	limited       [len(limitSteps)]atomic.Int64
 	counter       atomic.Uint64 // of events; one for all namespaces, since a session's unsent tags are those of all
 	dropped       atomic.Int64
 	evicted       [len(evictions)]atomic.Int64 // by the reasons of evictions
@@ -84,6 +86,7 @@ func New(opts ...Option) (*Hub, error) {
 		ConnectTimeout: set.timeouts.Connect,
 		Logger:         set.logger,
 		KeepHandshake:  len(names) > 1,
+		Farewell:       farewell,
 	}
 	h.legacy = legacy.New(&h.sockets, names)
 	h.engine = engineio.NewServer(engineio.Config{
@@ -92,7 +95,8 @@ func New(opts ...Option) (*Hub, error) {
 		MaxPayload: set.limits.Payload, Outbox: set.limits.Outbox,
 		Legacy: set.legacy, LegacyUpgrades: set.legacyUpgrades,
 		Compression: set.compression, GzipFrom: 1024,
-		Accept: h.accept,
+		Pending: max(set.limits.Pending, 0), Probes: max(set.limits.Upgrades, 0),
+		Accept: h.accept, Limited: h.crowded,
 	})
 	h.handler = h.newCORS().Handler(h.engine)
 	if w, ok := set.store.(Watcher); ok && h.journal.tasks.enter() {

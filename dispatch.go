@@ -40,6 +40,9 @@ func (c *Client) dispatch(j *job) {
 func newEvent(c *Client, j *job) *Event {
 	in := j.event
 	e := &Event{Name: in.Name, Args: Args{in.Args}, NeedsAck: in.HasAck, At: j.at, client: c, ackID: in.ID, ctx: c.handlerContext()}
+	if validRequestID(in.RequestID) {
+		e.ctx = requestContext{e.ctx, in.RequestID}
+	}
 	if o := &c.space.hub.set.observe; len(o.event) > 0 {
 		e.ctx, e.done = o.begin(e.ctx, c, e)
 	}

@@ -239,6 +239,11 @@ var farewells = map[engineio.Reason]*Error{
 	engineio.ReasonTooLarge:     Errorf(TooLarge, "a message or a request was too large"),
 }
 
+func farewell(reason engineio.Reason) socketio.Encoded {
+	enc, _ := socketio.Encode(farewells[reason]) // it holds nothing that does not encode
+	return enc
+}
+
 // Reasons of the Hub's for ending a client, beside the protocol's.
 const (
 	whyRateLimited  = "rate limited"

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -210,12 +211,6 @@ func (os *observers) left(ctx context.Context, c *Client, reason string) {
 	}
 }
 
-func (os *observers) limited(ctx context.Context, hit LimitHit) {
-	for _, o := range os.limit {
-		o.ObserveLimit(ctx, hit)
-	}
-}
-
 // now is the time where somebody asks for it.
 func (h *core) now() (t time.Time) {
 	if len(h.set.observe.deliver) > 0 {
@@ -240,4 +235,23 @@ func (h *core) delivered(ctx context.Context, d *Delivery) {
 		attrs = append(attrs, slog.String("message_id", d.Entry.ID), slog.Uint64("seq", d.Entry.Seq))
 	}
 	h.traffic(ctx, "chat: delivered", attrs...)
+}
+
+// limitSteps are in the order of core.limited's counts.
+var limitSteps = [...]LimitStep{LimitRefused, LimitCoolDown, LimitDisconnect}
+
+// hit counts, logs and tells observers that somebody passes a limit. What comes again and again with each refusal is for debugging only.
+func (h *core) hit(ctx context.Context, hit LimitHit) {
+	h.limited[slices.Index(limitSteps[:], hit.Step)].Add(1)
+	for _, o := range h.set.observe.limit {
+		o.ObserveLimit(ctx, hit)
+	}
+	level := slog.LevelWarn
+	if hit.Step == LimitRefused {
+		level = slog.LevelDebug
+	}
+	if h.log().Enabled(ctx, level) {
+		h.log().LogAttrs(ctx, level, "chat: limit", slog.String("limit", hit.Limit), slog.String("step", string(hit.Step)), slog.String("per", string(hit.Per)),
+			slog.String("namespace", hit.Namespace), slog.String("event", hit.Event), slog.String("remote", hit.Address))
+	}
 }

@@ -96,6 +96,9 @@ type Limits struct {
 	ClientsPerUser    int // 20; negative: no limit
 	ClientsPerAddress int // no limit by default: behind a proxy all clients share one
 	LegacyClients     int // 1.x and 2.x clients in all; 10,000
+	Pending           int // connections that are in no namespace yet; 10,000; negative: no limit. A handshake past it is refused (503)
+	PendingPerAddress int // of those, of one address; no limit by default. A handshake past it is refused (429)
+	Upgrades          int // from polling to WebSocket that are under way; 10,000; negative: no limit. Past it a client stays on polling
 	RoomsPerClient    int // 200; negative: no limit. A join_room past it is refused; the host may subscribe a client to more
 }
 
@@ -123,6 +126,7 @@ func defaults() *settings {
 		limits: Limits{
 			Payload: 1_000_000, Outbox: 1 << 20, Inbox: 1 << 20, Depth: 64, Attachments: 10, Text: 8_000, Meta: 16 << 10,
 			ClientsPerUser: 20, ClientsPerAddress: -1, LegacyClients: 10_000, RoomsPerClient: 200,
+			Pending: 10_000, PendingPerAddress: -1, Upgrades: 10_000,
 		},
 		timeouts: Timeouts{Connect: 10 * time.Second, Upgrade: 10 * time.Second, Write: 10 * time.Second, Store: 5 * time.Second},
 		spaces:   map[string]*spaceSettings{},
@@ -268,6 +272,7 @@ func WithLimits(l Limits) Option {
 			{&d.Payload, &l.Payload}, {&d.Outbox, &l.Outbox}, {&d.Inbox, &l.Inbox}, {&d.Depth, &l.Depth}, {&d.Attachments, &l.Attachments},
 			{&d.Text, &l.Text}, {&d.Meta, &l.Meta}, {&d.ClientsPerUser, &l.ClientsPerUser}, {&d.ClientsPerAddress, &l.ClientsPerAddress},
 			{&d.LegacyClients, &l.LegacyClients}, {&d.RoomsPerClient, &l.RoomsPerClient},
+			{&d.Pending, &l.Pending}, {&d.PendingPerAddress, &l.PendingPerAddress}, {&d.Upgrades, &l.Upgrades},
 		} {
 			if *f[1] != 0 {
 				*f[0] = *f[1]

@@ -5,8 +5,14 @@ type Stats struct {
 	Clients       int // connected, in all namespaces
 	LegacyClients int // sessions of 1.x and 2.x clients
 	Sessions      int // transports' sessions, those on the way in or out included
+	Pending       int // sessions of those that are in no namespace yet
+	Upgrades      int // from polling to WebSocket that are under way
 	Rooms         int // with somebody in them, in all namespaces
+	Outbox        int // bytes queued for all clients
+	OutboxDeepest int // bytes queued for the one with the most
 
+	BytesIn      int64               // read from clients: frames, and bodies of polling requests
+	BytesOut     int64               // written to clients
 	Received     int64               // events that came in
 	Deliveries   int64               // events put into outboxes
 	Recovered    int64               // clients that got their session back
@@ -18,13 +24,20 @@ type Stats struct {
 	Cut          int64               // clients that the end of Shutdown's context has cut off
 }
 
-// Stats counts.
+// Stats counts. It looks at every session; once a second is often enough.
 func (h *Hub) Stats() Stats {
 	c := h.core
 	s := Stats{
 		LegacyClients: int(c.legacyClients.Load()), Sessions: c.engine.Len(),
 		Received: c.received.Load(), Deliveries: c.deliveries.Load(), Recovered: c.recovered.Load(), NotRecovered: c.notRecovered.Load(),
 		Dropped: c.dropped.Load(), Holes: c.holes.Load(), Cut: c.cutOff.Load(), Evicted: make(map[string]int64, len(evictions)),
+		Limited: make(map[LimitStep]int64, len(limitSteps)),
+	}
+	s.Pending, s.Upgrades = c.engine.Pending(), c.engine.Probes()
+	s.BytesIn, s.BytesOut = c.engine.Bytes()
+	s.Outbox, s.OutboxDeepest = c.engine.Outboxes()
+	for i, step := range limitSteps {
+		s.Limited[step] = c.limited[i].Load()
 	}
 	for i, reason := range evictions {
 		s.Evicted[reason] = c.evicted[i].Load()
