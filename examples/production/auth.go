@@ -27,3 +27,8 @@ func anybody(_ context.Context, h *chat.Handshake) (chat.User, error) {
 	}
 	return chat.User{Name: cmp.Or(name, "anonymous")}, nil
 }
+
+// whoami tells a page under which user_id others see it.
+func whoami(_ context.Context, c *chat.Client, _ struct{}) (chat.Member, error) {
+	return chat.Member{UserID: c.User().ID, Name: c.User().Name}, nil
+}

@@ -21,6 +21,7 @@ func newHub(cfg config, store chat.Store) (*chat.Hub, error) {
 		chat.WithOrigins(cfg.origins...),
 		chat.WithHeartbeat(10*time.Second, 5*time.Second),
 		chat.WithLogger(slog.Default()),
+		chat.OnCall("whoami", whoami),
 		chat.WithLimits(chat.Limits{Text: 4_000, Payload: 256 << 10, ClientsPerUser: 20, ClientsPerAddress: 2_000, RoomsPerClient: 50}),
 	}
 	if cfg.anybody {
