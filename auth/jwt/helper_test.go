@@ -166,7 +166,7 @@ func jwkOf(kid string, public any) map[string]any {
 }
 
 func setOf(keys ...map[string]any) []byte {
-	b, err := json.Marshal(map[string]any{"keys": keys})
+	b, err := json.Marshal(map[string]any{"keys": append([]map[string]any{}, keys...)})
 	if err != nil {
 		panic(err)
 	}

@@ -1,0 +1,263 @@
+package jwt_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/auth/jwt"
+	"github.com/parleychat/chat/chattest"
+)
+
+func newHub(t *testing.T, opts ...chat.Option) *chat.Hub {
+	t.Helper()
+	hub, err := chat.New(append(opts, chat.WithLogger(slog.New(slog.DiscardHandler)))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := hub.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return hub
+}
+
+// whoami answers with what the Hub knows of a client.
+var whoami = chat.OnCall("whoami", func(_ context.Context, c *chat.Client, _ any) (map[string]any, error) {
+	u := c.User()
+	return map[string]any{"id": u.ID, "name": u.Name, "roles": u.Roles, "rooms": u.Rooms, "token": u.TokenID, "expires": u.Expires.Unix()}, nil
+})
+
+func TestSources(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(t, jwt.WithSecret(jwt.HS256, secret), jwt.WithCookie("session"), jwt.WithQuery("access_token"))
+	few := newVerifier(t, jwt.WithSecret(jwt.HS256, secret))
+	hub, without := newHub(t, chat.WithAuth(v.Auth), whoami), newHub(t, chat.WithAuth(few.Auth), whoami)
+	of := func(id string) string {
+		return sign(t, jwt.HS256, secret, claims(map[string]any{"sub": id}), nil)
+	}
+	type dial = []chattest.Option
+	payload := func(token string) chattest.Option { return chattest.Auth(map[string]any{"token": token}) }
+	header := func(value string) chattest.Option { return chattest.Header("Authorization", value) }
+	cookie := func(token string) chattest.Option { return chattest.Header("Cookie", "a=b; session="+token) }
+	query := func(token string) chattest.Option { return chattest.Query("access_token", token) }
+	for name, c := range map[string]struct {
+		hub  *chat.Hub
+		dial dial
+		id   string // empty: refused
+	}{
+		"payload":                    {without, dial{payload(of("a"))}, "a"},
+		"header":                     {without, dial{header("Bearer " + of("a"))}, "a"},
+		"header in small letters":    {without, dial{header("bearer  " + of("a"))}, "a"},
+		"cookie":                     {hub, dial{cookie(of("a"))}, "a"},
+		"query":                      {hub, dial{query(of("a"))}, "a"},
+		"cookie not asked for":       {without, dial{cookie(of("a")), chattest.Header("Cookie", "token="+of("a"))}, ""},
+		"query not asked for":        {without, dial{query(of("a")), chattest.Query("token", of("a"))}, ""},
+		"nothing":                    {hub, nil, ""},
+		"payload first":              {hub, dial{payload(of("a")), header("Bearer " + of("b")), cookie(of("c")), query(of("d"))}, "a"},
+		"header next":                {hub, dial{payload(""), header("Bearer " + of("b")), cookie(of("c")), query(of("d"))}, "b"},
+		"cookie next":                {hub, dial{chattest.Auth(map[string]any{"x": 1}), cookie(of("c")), query(of("d"))}, "c"},
+		"another scheme":             {hub, dial{header("Basic " + of("b")), cookie(of("c"))}, "c"},
+		"no scheme":                  {hub, dial{header(of("b"))}, ""},
+		"first no good, second good": {hub, dial{payload("x"), header("Bearer " + of("b"))}, ""},
+		"polling, payload":           {hub, dial{chattest.Polling(), payload(of("a"))}, "a"},
+		"polling, cookie":            {hub, dial{chattest.Polling(), cookie(of("c"))}, "c"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, err := chattest.TryDial(t, c.hub, c.dial...)
+			if c.id == "" {
+				wantRefused(t, err, chat.Unauthorized)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id := who(client).ID; id != c.id {
+				t.Fatalf("let in as %q", id)
+			}
+		})
+	}
+}
+
+type identity struct {
+	ID, Name, Token string
+	Roles, Rooms    []string
+	Expires         int64
+}
+
+func who(c *chattest.Client) identity {
+	var answer struct{ Result identity }
+	c.Call("whoami", map[string]any{}).Decode(0, &answer)
+	return answer.Result
+}
+
+func wantRefused(t *testing.T, err error, code chat.Code) {
+	t.Helper()
+	var refused *chattest.DialError
+	if !errors.As(err, &refused) {
+		t.Fatalf("let in, or another error: %v", err)
+	}
+	var e struct{ Code chat.Code }
+	if err := json.Unmarshal(refused.Data, &e); err != nil || e.Code != code {
+		t.Fatalf("refused by %s, want %s", refused.Data, code)
+	}
+}
+
+func TestUserOfAHub(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(t, jwt.WithSecret(jwt.HS256, secret), jwt.WithLeeway(0))
+	hub := newHub(t, chat.WithAuth(v.Auth), whoami)
+	exp := time.Now().Add(time.Hour).Unix()
+	token := sign(t, jwt.HS256, secret, claims(map[string]any{
+		"name": "Ada", "roles": []string{"admin"}, "rooms": []string{"red", "blue"}, "jti": "t1", "exp": exp,
+	}), nil)
+	u := who(chattest.Dial(t, hub, chattest.Auth(map[string]any{"token": token})))
+	if u.ID != "u1" || u.Name != "Ada" || strings.Join(u.Roles, " ") != "admin" || strings.Join(u.Rooms, " ") != "red blue" || u.Token != "t1" || u.Expires != exp {
+		t.Fatalf("%+v", u)
+	}
+}
+
+// What a page hears of each kind of refusal, over both transports.
+func TestRefusalsOfAHub(t *testing.T) {
+	t.Parallel()
+	s := &issuer{answer: down}
+	user := jwt.WithUser(func(_ context.Context, c map[string]any, _ *chat.User) error {
+		switch c["scope"] {
+		case "read":
+			return chat.Errorf(chat.Forbidden, "not with this scope")
+		case "broken":
+			return errors.New("a secret of the database")
+		}
+		return nil
+	})
+	own := newVerifier(t, jwt.WithSecret(jwt.HS256, secret), user)
+	far := newVerifier(t, jwt.WithJWKS(address, jwt.EdDSA), user, jwt.WithHTTPClient(&http.Client{Transport: s}), jwt.WithLogger(slog.New(slog.DiscardHandler)))
+	hubs := map[*jwt.Verifier]*chat.Hub{own: newHub(t, chat.WithAuth(own.Auth)), far: newHub(t, chat.WithAuth(far.Auth))}
+	with := func(changes map[string]any) map[string]any {
+		return map[string]any{"token": sign(t, jwt.HS256, secret, claims(changes), nil)}
+	}
+	for name, c := range map[string]struct {
+		v    *jwt.Verifier
+		auth any
+		want chat.Code
+	}{
+		"none":            {own, map[string]any{}, chat.Unauthorized},
+		"garbage":         {own, map[string]any{"token": "x.y.z"}, chat.Unauthorized},
+		"another form":    {own, map[string]any{"token": 7}, chat.InvalidPayload},
+		"expired":         {own, with(map[string]any{"exp": 1}), chat.TokenExpired},
+		"not yet":         {own, with(map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}), chat.Unauthorized},
+		"scope":           {own, with(map[string]any{"scope": "read"}), chat.Forbidden},
+		"host's failure":  {own, with(map[string]any{"scope": "broken"}), chat.Internal},
+		"another's":       {far, with(nil), chat.Unauthorized},
+		"no keys":         {far, map[string]any{"token": by(t, edKey(), "a")}, chat.Unavailable},
+		"no keys, no kid": {far, map[string]any{"token": by(t, edKey(), "")}, chat.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := chattest.TryDial(t, hubs[c.v], chattest.Auth(c.auth))
+			wantRefused(t, err, c.want)
+			_, err = chattest.TryDial(t, hubs[c.v], chattest.Auth(c.auth), chattest.Polling())
+			wantRefused(t, err, c.want)
+		})
+	}
+}
+
+// A refresh_auth asks again by a Handshake that has nothing but {"token"}.
+func TestAuthWithoutARequest(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(t, jwt.WithSecret(jwt.HS256, secret), jwt.WithCookie("session"), jwt.WithQuery("token"))
+	auth, err := json.Marshal(map[string]string{"token": sign(t, jwt.HS256, secret, claims(nil), nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, err := v.Auth(t.Context(), &chat.Handshake{Auth: auth}); err != nil || u.ID != "u1" {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	if _, err := v.Auth(t.Context(), &chat.Handshake{}); codeOf(err) != chat.Unauthorized {
+		t.Fatal(err)
+	}
+}
+
+func TestMiddleware(t *testing.T) {
+	t.Parallel()
+	s := &issuer{answer: down}
+	far := newVerifier(t, jwt.WithJWKS(address, jwt.EdDSA), jwt.WithAudience("chat"), jwt.WithHTTPClient(&http.Client{Transport: s}), jwt.WithLogger(slog.New(slog.DiscardHandler)))
+	v := newVerifier(t, jwt.WithSecret(jwt.HS256, secret), jwt.WithCookie("session"), jwt.WithQuery("token"), jwt.WithLogger(slog.New(slog.DiscardHandler)),
+		jwt.WithUser(func(_ context.Context, c map[string]any, _ *chat.User) error {
+			switch c["scope"] {
+			case "read":
+				return chat.Errorf(chat.Forbidden, "not with this scope")
+			case "broken":
+				return errors.New("a secret of the database")
+			}
+			return nil
+		}))
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u, ok := jwt.UserFrom(r.Context())
+		if !ok {
+			t.Error("no user")
+		}
+		_, _ = w.Write([]byte("hello " + u.ID))
+	})
+	with := func(changes map[string]any) string {
+		return "Bearer " + sign(t, jwt.HS256, secret, claims(changes), nil)
+	}
+	cookie := "session=" + sign(t, jwt.HS256, secret, claims(nil), nil)
+	for name, c := range map[string]struct {
+		v             *jwt.Verifier
+		authorization string
+		status        int
+		challenge     string
+		code          chat.Code
+	}{
+		"good":    {v, with(nil), 200, "", ""},
+		"none":    {v, "", 401, "Bearer", chat.Unauthorized},
+		"garbage": {v, "Bearer x", 401, `Bearer error="invalid_token"`, chat.Unauthorized},
+		"expired": {v, with(map[string]any{"exp": 1}), 401, `Bearer error="invalid_token"`, chat.TokenExpired},
+		"scope":   {v, with(map[string]any{"scope": "read"}), 403, "", chat.Forbidden},
+		"failure": {v, with(map[string]any{"scope": "broken"}), 500, "", chat.Internal},
+		"no keys": {far, "Bearer " + by(t, edKey(), "a"), 503, "", chat.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/?token="+url.QueryEscape(strings.TrimPrefix(with(nil), "Bearer ")), nil)
+			r.Header.Set("Cookie", cookie)
+			if c.authorization != "" {
+				r.Header.Set("Authorization", c.authorization)
+			}
+			w := httptest.NewRecorder()
+			c.v.Middleware(hello).ServeHTTP(w, r)
+			if w.Code != c.status || w.Header().Get("WWW-Authenticate") != c.challenge || (w.Header().Get("Retry-After") != "") != (c.status == 503) {
+				t.Fatalf("%d, %v: %s", w.Code, w.Header(), w.Body)
+			}
+			if c.code == "" {
+				if w.Body.String() != "hello u1" {
+					t.Fatal(w.Body)
+				}
+				return
+			}
+			var answer struct {
+				OK    *bool
+				Error struct {
+					Code    chat.Code
+					Message string
+				}
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || answer.OK == nil || *answer.OK || answer.Error.Code != c.code || strings.Contains(answer.Error.Message, "database") {
+				t.Fatalf("%s (%v)", w.Body, err)
+			}
+		})
+	}
+	if _, ok := jwt.UserFrom(t.Context()); ok {
+		t.Error("a user from nowhere")
+	}
+}
