@@ -107,6 +107,7 @@ type bench struct {
 type setup struct {
 	cfg    Config
 	handle func(p *peer, msg string) error
+	say    func(p *peer, r Reason) []*Packet // makes the peers a Farewell
 	accept func(s *Session, r *http.Request) error
 	wrap   func(http.Handler) http.Handler
 	http   func(*http.Server)
@@ -131,6 +132,9 @@ func start(t testing.TB, edit func(*setup)) *bench {
 		b.mu.Lock()
 		b.all = append(b.all, s)
 		b.mu.Unlock()
+		if o.say != nil {
+			return &teller{p, o.say}, nil
+		}
 		return p, nil
 	}
 	b.srv = NewServer(o.cfg)

@@ -289,7 +289,9 @@ func (s *Session) endByPost(w http.ResponseWriter, r *http.Request, p *polling) 
 	rc := http.NewResponseController(w)
 	s.mu.Lock()
 	p.post, p.posting = nil, false
-	s.hangUpLocked(ReasonTooLarge, closeTooLarge)
+	if s.hangUpLocked(ReasonTooLarge, closeTooLarge); s.state.Load() == stateClosing {
+		s.graceLocked(2 * closeGrace) // of which reading on may take one
+	}
 	p.turn.Broadcast()
 	s.unpinLocked()
 	s.mu.Unlock()
@@ -299,8 +301,7 @@ func (s *Session) endByPost(w http.ResponseWriter, r *http.Request, p *polling) 
 		p.turn.Wait()
 	}
 	if s.state.Load() == stateClosing { // the next GET has its time from now
-		s.srv.gate.stop(s.end.timer)
-		s.graceLocked()
+		s.graceLocked(closeGrace)
 	}
 	s.mu.Unlock()
 	w.Header().Set("Connection", "close")

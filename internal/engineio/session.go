@@ -200,13 +200,14 @@ func (s *Session) closingLocked(reason Reason) bool {
 	}
 	s.end = &ending{reason: reason}
 	s.state.Store(stateClosing)
-	s.graceLocked()
+	s.graceLocked(closeGrace)
 	return true
 }
 
-// graceLocked gives the end its time.
-func (s *Session) graceLocked() {
-	s.end.timer = s.srv.gate.after(closeGrace, func() { s.Abort(s.end.reason) })
+// graceLocked gives the end its time, from now.
+func (s *Session) graceLocked(d time.Duration) {
+	s.srv.gate.stop(s.end.timer)
+	s.end.timer = s.srv.gate.after(d, func() { s.Abort(s.end.reason) })
 }
 
 // Abort is Close without the flush.

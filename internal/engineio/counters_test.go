@@ -1,0 +1,102 @@
+package engineio
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestBytes(t *testing.T) {
+	t.Parallel()
+	b := start(t, func(o *setup) { o.handle, o.cfg.GzipFrom = echo, 0 })
+	check := func(what string, wantIn, wantOut int64) {
+		t.Helper()
+		in, out := b.srv.Bytes()
+		if in != wantIn || out != wantOut {
+			t.Errorf("%s: %d in, %d out; want %d and %d", what, in, out, wantIn, wantOut)
+		}
+	}
+	q := b.open(4, "")
+	_, out := b.srv.Bytes()
+	check("handshake", 0, out)
+	b.post(q, "4hello").want(t, 200, "ok")
+	b.get(q).want(t, 200, "4hello")
+	check("polling", 6, out+6)
+	c := b.openWS(4)
+	in, out := b.srv.Bytes()
+	if in != 6 || out < 150 {
+		t.Errorf("%d in, %d out", in, out)
+	}
+	c.send("4" + strings.Repeat("x", 999))
+	c.want("4" + strings.Repeat("x", 999))
+	b.close()
+	if _, after := b.srv.Bytes(); after < out+1004 {
+		t.Errorf("%d out", after-out)
+	}
+	if after, _ := b.srv.Bytes(); after != in+1008 {
+		t.Errorf("%d in", after-in)
+	}
+}
+
+func TestOutboxes(t *testing.T) {
+	t.Parallel()
+	b := start(t, nil)
+	b.open(4, "")
+	one := b.peer()
+	b.open(4, "")
+	two := b.peer()
+	p := textPacket("hello")
+	one.s.Send(p)
+	one.s.Send(p)
+	two.s.Send(p)
+	if bytes, deepest := b.srv.Outboxes(); bytes != 3*p.Size() || deepest != 2*p.Size() {
+		t.Errorf("%d, %d; a packet has %d", bytes, deepest, p.Size())
+	}
+	one.s.Abort(ReasonForced)
+	if bytes, deepest := b.srv.Outboxes(); bytes != p.Size() || deepest != p.Size() {
+		t.Errorf("%d, %d after the end of one", bytes, deepest)
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	t.Parallel()
+	ids := make(chan string, 10)
+	b := start(t, func(o *setup) {
+		o.handle = func(p *peer, _ string) error {
+			ids <- p.s.RequestID()
+			return nil
+		}
+	})
+	q := b.open(4, "")
+	post := func(id, body string) {
+		t.Helper()
+		r, _ := http.NewRequest("POST", "http://test/engine.io/?"+q, strings.NewReader(body))
+		if id != "" {
+			r.Header.Set("X-Request-Id", id)
+		}
+		resp, err := b.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	want := func(want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if got := receive(t, ids); got != w {
+				t.Errorf("id %q, want %q", got, w)
+			}
+		}
+	}
+	post("abc", "4x\x1ebYnl0ZXM=")
+	want("abc", "abc")
+	post("", "4x")
+	want("")
+	post(strings.Repeat("x", 129), "4x")
+	want("")
+	post("last", "4x")
+	want("last")
+	c := b.probe(q)
+	c.send("5", "4x")
+	want("")
+}

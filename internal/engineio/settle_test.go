@@ -1,0 +1,166 @@
+package engineio
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPendingCap(t *testing.T) {
+	t.Parallel()
+	var limited atomic.Int32
+	b := start(t, func(o *setup) {
+		o.cfg.Pending = 2
+		o.cfg.Limited = func(r *http.Request, what string) {
+			if what != LimitPending || r.URL.Path != "/engine.io/" {
+				t.Errorf("limited %q %v", what, r.URL)
+			}
+			limited.Add(1)
+		}
+	})
+	refused := func() {
+		t.Helper()
+		r := b.get("EIO=4&transport=polling")
+		r.want(t, 503, `{"code":3,"message":"Too many connections"}`)
+		if r.header.Get("Retry-After") != "1" {
+			t.Errorf("header %v", r.header)
+		}
+	}
+	b.openWS(4)
+	first := b.peer()
+	b.open(4, "")
+	second := b.peer()
+	refused()
+	first.s.Settle()
+	first.s.Settle()
+	if n := b.srv.Pending(); n != 1 {
+		t.Errorf("%d pending", n)
+	}
+	b.openWS(3)
+	refused()
+	second.s.Abort(ReasonForced)
+	second.wantEnd(t, ReasonForced)
+	b.open(4, "")
+	first.s.Abort(ReasonForced) // it does not count any more
+	first.wantEnd(t, ReasonForced)
+	refused()
+	b.close()
+	if n := b.srv.Pending(); n != 0 || limited.Load() != 3 {
+		t.Errorf("%d pending at the end, %d limited", n, limited.Load())
+	}
+}
+
+func TestOnSettled(t *testing.T) {
+	t.Parallel()
+	var open atomic.Int32
+	b := start(t, func(o *setup) {
+		o.accept = func(s *Session, r *http.Request) error {
+			open.Add(1)
+			s.OnSettled(func() { open.Add(-1) })
+			if r.URL.Query().Has("no") {
+				return errors.New("no")
+			}
+			return nil
+		}
+	})
+	b.get("EIO=4&transport=polling&no=1")
+	if open.Load() != 0 {
+		t.Error("not told of a refused handshake")
+	}
+	b.openWS(4)
+	p := b.peer()
+	if open.Load() != 1 {
+		t.Error("told too early")
+	}
+	p.s.Settle()
+	if open.Load() != 0 {
+		t.Error("not told of Settle")
+	}
+	p.s.OnSettled(func() { open.Add(-10) })
+	p.s.Abort(ReasonForced)
+	p.wantEnd(t, ReasonForced)
+	if open.Load() != -10 {
+		t.Errorf("told %d after the end", open.Load())
+	}
+	open.Store(0)
+	c := b.openWS(4)
+	_ = c.conn.Close()
+	b.peer().wantEnd(t, ReasonTransportClose)
+	if open.Load() != 0 {
+		t.Error("not told of the end")
+	}
+}
+
+// Upgrades that stop half way end by their deadline, and there are no more of them than Config.Probes.
+func TestHalfOpenUpgrades(t *testing.T) {
+	var limited atomic.Int32
+	capped := func(o *setup) {
+		o.handle = echo
+		o.cfg.Probes = 2
+		o.cfg.Limited = func(_ *http.Request, what string) {
+			if what == LimitProbes {
+				limited.Add(1)
+			}
+		}
+	}
+	bubble(t, capped, func(t *testing.T, b *bench) {
+		silent, probed, third := b.open(4, ""), b.open(4, ""), b.open(4, "")
+		url := func(q string) string { return strings.Replace(q, "polling", "websocket", 1) }
+		c1 := b.ws(url(silent))
+		c2 := b.probe(probed)
+		synctest.Wait()
+		if n := b.srv.Probes(); n != 2 {
+			t.Errorf("%d probes", n)
+		}
+		b.ws(url(third)).want("close 1002", "end")
+		if limited.Load() != 1 {
+			t.Error("nobody was told")
+		}
+		began := time.Now()
+		c1.want("end")
+		c2.want("end")
+		after(t, began, 10*time.Second, 0)
+		synctest.Wait()
+		if n := b.srv.Probes(); n != 0 {
+			t.Errorf("%d probes are left", n)
+		}
+		for _, q := range []string{silent, probed, third} { // the sessions are unharmed
+			b.post(q, "4polling").want(t, 200, "ok")
+			b.get(q).want(t, 200, "4polling")
+		}
+		c3 := b.probe(third)
+		c3.send("5", "4upgraded")
+		c3.want("4upgraded")
+		if n := b.srv.Probes(); n != 0 {
+			t.Errorf("%d probes after an upgrade", n)
+		}
+		b.ws(url(silent))
+		synctest.Wait()
+		b.close() // a session that ends takes its probe with it
+		if n := b.srv.Probes(); n != 0 {
+			t.Errorf("%d probes at the end", n)
+		}
+	})
+}
+
+// A polling session whose client never comes back.
+func TestNeverPolledAgain(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, b *bench) {
+		for _, eio := range []int{4, 3} {
+			began := time.Now()
+			b.open(eio, "")
+			p := b.peer()
+			p.s.Send(tagged(3, "x"))
+			time.Sleep(44 * time.Second)
+			p.wantUnsent(t, ReasonPingTimeout, 3)
+			after(t, began, 45*time.Second, grain)
+		}
+		if b.srv.Pending() != 0 {
+			t.Error("still pending")
+		}
+	})
+}
