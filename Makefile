@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 PART := scripts/part
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES := . store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos
+MODULES := . store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos tracing
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
 FIRST ?= 1
@@ -50,6 +50,7 @@ stores:
 routers:
 	cd tests/routers && go test -race ./...
 	cd benchmarks && go test -race ./...
+	cd tracing && go test -race ./...
 
 fuzz-short:
 	scripts/fuzz 3s
