@@ -19,6 +19,9 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 		return nil, refusalDraining
 	}
 	address := hostOf(h.addressOf(r))
+	if err := h.coolingDown(r, address); err != nil {
+		return nil, err
+	}
 	if !h.pending.enter(s, address, h.set.limits.PendingPerAddress) {
 		h.hit(r.Context(), LimitHit{Limit: "PendingPerAddress", Step: LimitRefused, Per: PerAddress, Address: address})
 		return nil, refusalCrowded
@@ -29,6 +32,7 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 	}
 	if h.legacyClients.Add(1) > int64(h.set.limits.LegacyClients) {
 		h.legacyClients.Add(-1)
+		h.hit(r.Context(), LimitHit{Limit: "LegacyClients", Step: LimitRefused, Address: address})
 		return nil, &engineio.Refusal{Status: http.StatusServiceUnavailable, Code: 3, Message: "Too many legacy clients"}
 	}
 	handler, err := h.legacy.Accept(s, hs)
@@ -130,6 +134,7 @@ type ticket struct {
 	offset  string
 	lost    *lostSession
 	allowed []string // rooms of the session that the policy still lets it have
+	end     bool     // of the connection too, for one who is refused
 }
 
 // Void implements socketio.Ticket.
@@ -165,7 +170,7 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 	if err := sp.authorize(ctx, req, t); err != nil {
 		e := sp.explain(ctx, err, t)
 		t.decided(nil, e)
-		return nil, &socketio.ConnectError{Message: e.Message, Data: e}
+		return nil, &socketio.ConnectError{Message: e.Message, Data: e, End: t.end}
 	}
 	return t, nil
 }
@@ -174,11 +179,22 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 func (sp *space) authorize(ctx context.Context, req *socketio.ConnectRequest, t *ticket) error {
 	if err := sp.authenticate(ctx, req, t); err != nil {
 		return err
+	if err := sp.overConnects(ctx, t, PerAddress); err != nil {
+		return err
+	}
 	}
 	if t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5 {
 		sp.findLost(ctx, t)
+	if err := sp.overConnects(ctx, t, PerUser); err != nil {
+		return err
 	}
-	if err := sp.admit(t, hostOf(t.remote)); err != nil {
+	}
+	if err, per := sp.admit(t, hostOf(t.remote)); err != nil {
+		who := LimitHit{Limit: "ClientsPerUser", Step: LimitRefused, Per: per, Namespace: sp.name, UserID: t.user.ID, Address: hostOf(t.remote)}
+		if per == PerAddress {
+			who.Limit = "ClientsPerAddress"
+		}
+		sp.hub.hit(ctx, who)
 		return err
 	}
 	return nil
@@ -295,7 +311,7 @@ func (sp *space) mayHaveBack(ctx context.Context, c *Client, room string) (ok bo
 }
 
 // admit checks the limits of a user and an address, and counts the address.
-func (sp *space) admit(t *ticket, address string) *Error {
+func (sp *space) admit(t *ticket, address string) (*Error, Scope) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	limits := &sp.hub.set.limits
@@ -305,12 +321,12 @@ func (sp *space) admit(t *ticket, address string) *Error {
 			n++
 		}
 		if n >= limits.ClientsPerUser {
-			return &Error{Code: RateLimited, Message: "too many connections of this user", Data: map[string]any{"limit": limits.ClientsPerUser}}
+			return &Error{Code: RateLimited, Message: "too many connections of this user", Data: map[string]any{"limit": limits.ClientsPerUser}}, PerUser
 		}
 	}
 	if limits.ClientsPerAddress > 0 {
 		if sp.perAddr[address] >= limits.ClientsPerAddress {
-			return &Error{Code: RateLimited, Message: "too many connections from this address", Data: map[string]any{"limit": limits.ClientsPerAddress}}
+			return &Error{Code: RateLimited, Message: "too many connections from this address", Data: map[string]any{"limit": limits.ClientsPerAddress}}, PerAddress
 		}
 		t.address = address
 		sp.perAddr[address]++
@@ -319,7 +335,7 @@ func (sp *space) admit(t *ticket, address string) *Error {
 		t.arrival = t.user.ID
 		sp.arriving[t.arrival]++
 	}
-	return nil
+	return nil, ""
 }
 
 // release counts one out of a map of counts; an empty key was never counted.
@@ -368,6 +384,7 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	replay := sp.restoreLocked(c, t)
 	switch {
 	case c.recovered:
+	c.rateLocked(t)
 		h.recovered.Add(1)
 	case t.pid != (pid{}):
 		h.notRecovered.Add(1)

@@ -50,6 +50,7 @@ type rare struct {
 	address string   // counted for Limits.ClientsPerAddress
 	why     string   // the Hub has disconnected it
 	unacked []uint64 // see lostSession; of the session before, until the client has an offset past them
+	rated   *rated   // nil: the namespace has no rates
 }
 
 func (c *Client) rareLocked() *rare {

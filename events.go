@@ -150,6 +150,9 @@ func joinRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	if !validRoom(p.Room) {
 		return nil, Errorf(InvalidPayload, "room must be 1 to 128 letters, digits or ._:-")
 	}
+	if err := c.overJoins(e, p.Room); err != nil {
+		return nil, err
+	}
 	if join := c.space.set.policy.Join; join != nil {
 		if err := join(ctx, c, p.Room); err != nil {
 			return nil, err
@@ -158,7 +161,11 @@ func joinRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	if err := c.space.waitKnown(ctx, p.Room); err != nil {
 		return nil, err
 	}
-	return nil, c.space.join(c, e, p.Room)
+	err = c.space.join(c, e, p.Room)
+	if e, ok := err.(*Error); ok && e.Code == RateLimited {
+		c.hitRooms(ctx)
+	}
+	return nil, err
 }
 
 // join subscribes c to a room whose log's end is known. The end is what was delivered: no entry is both before it and delivered later.

@@ -53,6 +53,9 @@ const jobOverhead = 128
 func (c *Client) Event(e socketio.Event) {
 	in, limit, at := &c.inbox, c.space.hub.set.limits.Inbox, time.Now()
 	c.space.hub.received.Add(1)
+	if c.space.rates != nil && c.overRate(&job{event: &e, at: at}) {
+		return
+	}
 	in.mu.Lock()
 	for in.bytes > limit && !in.closing {
 		w := in.waitsLocked()

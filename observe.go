@@ -242,10 +242,7 @@ var limitSteps = [...]LimitStep{LimitRefused, LimitCoolDown, LimitDisconnect}
 
 // hit counts, logs and tells observers that somebody passes a limit. What comes again and again with each refusal is for debugging only.
 func (h *core) hit(ctx context.Context, hit LimitHit) {
-	h.limited[slices.Index(limitSteps[:], hit.Step)].Add(1)
-	for _, o := range h.set.observe.limit {
-		o.ObserveLimit(ctx, hit)
-	}
+	h.countHit(ctx, hit)
 	level := slog.LevelWarn
 	if hit.Step == LimitRefused {
 		level = slog.LevelDebug
@@ -253,5 +250,12 @@ func (h *core) hit(ctx context.Context, hit LimitHit) {
 	if h.log().Enabled(ctx, level) {
 		h.log().LogAttrs(ctx, level, "chat: limit", slog.String("limit", hit.Limit), slog.String("step", string(hit.Step)), slog.String("per", string(hit.Per)),
 			slog.String("namespace", hit.Namespace), slog.String("event", hit.Event), slog.String("remote", hit.Address))
+	}
+}
+
+func (h *core) countHit(ctx context.Context, hit LimitHit) {
+	h.limited[slices.Index(limitSteps[:], hit.Step)].Add(1)
+	for _, o := range h.set.observe.limit {
+		o.ObserveLimit(ctx, hit)
 	}
 }

@@ -73,6 +73,7 @@ type spaceSettings struct {
 	policy       RoomPolicy
 	keep         func(room string) Retention // nil: no retention
 	keepEvery    time.Duration
+	rates        []Rate
 	handlers     map[string]Handler
 	any          Handler
 	use          []func(Handler) Handler

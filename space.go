@@ -17,6 +17,7 @@ type space struct {
 	set      *spaceSettings
 	handlers map[string]Handler // read only
 	any      Handler
+	rates    *rates // nil: none
 	// pipelined: chat_message is the library's own, with nothing of the host's around it; see pipeline.
 	pipelined bool
 	epoch     string // of offsets: they mean nothing to another process
@@ -51,7 +52,7 @@ func newSpace(h *core, set *spaceSettings) *space {
 	sp := &space{
 		hub: h, name: set.name, set: set, handlers: make(map[string]Handler), epoch: epoch[:8],
 		clients: map[string]*Client{}, users: map[string]*Client{}, rooms: map[string]*room{},
-		perAddr: map[string]int{}, arriving: map[string]int{}, typing: map[typist]*time.Timer{},
+		perAddr: map[string]int{}, arriving: map[string]int{}, typing: map[typist]*time.Timer{}, rates: newRates(set.rates),
 	}
 	sp.recovery.init(h.set.recoveryWindow, sp)
 	for name, h := range builtin {
@@ -302,3 +303,4 @@ func (sp *space) close() {
 		}
 	}
 }
+	sp.rates.close()

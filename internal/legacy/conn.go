@@ -293,14 +293,17 @@ func (c *conn) refuse(m *member, e *socketio.ConnectError) {
 		c.expireLocked()
 	}
 	var others []string
-	if m.namespace == "/" {
+	all := m.namespace == "/" || e.End
+	if all {
 		for n := range c.members {
-			others = append(others, n)
+			if n != "/" {
+				others = append(others, n)
+			}
 		}
 	}
 	c.mu.Unlock()
 	c.out.Send(errorPacket(m.namespace, data))
-	if m.namespace != "/" {
+	if !all {
 		return
 	}
 	for _, n := range others {

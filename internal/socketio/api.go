@@ -65,6 +65,9 @@ type ConnectError struct {
 	// Later: there is nothing to tell but that the server goes away. A client that is refused stays away; with only its
 	// transport closed it comes back to whoever serves the address next.
 	Later bool
+
+	// End closes the session behind the answer: of one who asks again and again.
+	End bool
 }
 
 // A Socket is one client of one namespace, as its connection sees it: the hub's end.

@@ -119,6 +119,9 @@ func (c *conn) join(ctx context.Context, l *link, req *ConnectRequest) {
 			return
 		}
 		c.refuse(req.Namespace, refused)
+		if refused.End {
+			c.s.Close(engineio.ReasonForced)
+		}
 		return
 	}
 	l.state = entering
