@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -110,7 +109,7 @@ func (h *core) trimRequest(r *http.Request) *http.Request {
 }
 
 // Known implements socketio.Backend.
-func (h *core) Known(namespace string) bool { return h.spaces[namespace] != nil }
+func (h *core) Known(namespace string) bool { return h.known[namespace].space != nil }
 
 // Dropped implements socketio.Backend.
 func (h *core) Dropped(what string) {
@@ -121,6 +120,7 @@ func (h *core) Dropped(what string) {
 // ticket is what was found out about a client before it is taken in.
 type ticket struct {
 	space   *space
+	alias   uint8
 	user    User
 	values  context.Context
 	request string                // the id of the handshake's request
@@ -133,8 +133,8 @@ type ticket struct {
 	sid     string // the same session's
 	offset  string
 	lost    *lostSession
-	allowed []string // rooms of the session that the policy still lets it have
 	end     bool     // of the connection too, for one who is refused
+	allowed []string // rooms of the session that the policy still lets it have
 }
 
 // Void implements socketio.Ticket.
@@ -158,14 +158,15 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 		return nil, &socketio.ConnectError{Message: "the server is shutting down", Later: true}
 	}
 	hs := req.Handshake
-	sp := h.spaces[req.Namespace]
+	name := h.known[req.Namespace]
+	sp := name.space
 	t := &ticket{
-		space: sp, values: hs.Request.Context(), proto: req.Protocol, offset: req.Offset, request: hs.RequestID, remote: hs.Request.RemoteAddr,
+		space: sp, alias: name.alias, values: hs.Request.Context(), proto: req.Protocol, offset: req.Offset, request: hs.RequestID, remote: hs.Request.RemoteAddr,
 	}
 	t.pid, t.sid = parsePID(req.PID)
 	ctx = authContext{ctx, t.values, t.request}
 	if len(h.set.observe.connect) > 0 {
-		ctx, t.done = h.set.observe.connecting(ctx, newHandshake(req))
+		ctx, t.done = h.set.observe.connecting(ctx, newHandshake(req, sp.name))
 	}
 	if err := sp.authorize(ctx, req, t); err != nil {
 		e := sp.explain(ctx, err, t)
@@ -177,17 +178,17 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 
 // authorize decides on a CONNECT.
 func (sp *space) authorize(ctx context.Context, req *socketio.ConnectRequest, t *ticket) error {
-	if err := sp.authenticate(ctx, req, t); err != nil {
-		return err
 	if err := sp.overConnects(ctx, t, PerAddress); err != nil {
 		return err
 	}
+	if err := sp.authenticate(ctx, req, t); err != nil {
+		return err
 	}
-	if t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5 {
-		sp.findLost(ctx, t)
 	if err := sp.overConnects(ctx, t, PerUser); err != nil {
 		return err
 	}
+	if t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5 {
+		sp.findLost(ctx, t)
 	}
 	if err, per := sp.admit(t, hostOf(t.remote)); err != nil {
 		who := LimitHit{Limit: "ClientsPerUser", Step: LimitRefused, Per: per, Namespace: sp.name, UserID: t.user.ID, Address: hostOf(t.remote)}
@@ -241,17 +242,14 @@ func (sp *space) authenticate(ctx context.Context, req *socketio.ConnectRequest,
 	if sp.set.auth != nil {
 		ctx, cancel := context.WithTimeout(ctx, sp.hub.set.timeouts.Connect)
 		defer cancel()
-		if t.user, err = sp.set.auth(ctx, newHandshake(req)); err != nil {
+		if t.user, err = sp.set.auth(ctx, newHandshake(req, sp.name)); err != nil {
 			return err
 		}
-	}
-	if len(t.user.ID) > userMost {
-		return fmt.Errorf("chat: the user's id has %d bytes, and at most %d are allowed", len(t.user.ID), userMost)
 	}
 	if t.user.ID == "" && sp.set.anonymous {
 		t.user.ID = deviceUser(req.Auth)
 	}
-	return nil
+	return sp.acceptable(ctx, &t.user)
 }
 
 // findLost looks for the session that a client wants back. Where its old connection still counts as alive,
@@ -280,8 +278,10 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 		return
 	}
 	t.lost = lost
+	was := lost.client.User()
+	gone := sp.lostRooms(&was, &t.user)
 	for _, m := range lost.rooms {
-		if sp.mayHaveBack(ctx, lost.client, m.room.name) {
+		if !slices.Contains(gone, m.room.name) && sp.mayHaveBack(ctx, lost.client, m.room.name) {
 			t.allowed = append(t.allowed, m.room.name)
 		}
 	}
@@ -367,12 +367,17 @@ func (h *core) Enter(st socketio.Ticket, link socketio.Link) socketio.Socket {
 func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	sp := t.space
 	c := &Client{
-		space: sp, sess: link.Session(), link: link, userID: t.user.ID, protocol: uint8(t.proto),
+		space: sp, sess: link.Session(), link: link, userID: t.user.ID, protocol: uint8(t.proto), alias: t.alias,
 		values: t.values, request: t.request,
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	release(sp.arriving, t.arrival)
+	if h.revoked.hold(&t.user) { // since auth has run
+		release(sp.perAddr, t.address)
+		link.Disconnect(false)
+		return nil
+	}
 	if sp.closed || h.draining.Load() {
 		release(sp.perAddr, t.address)
 		link.Session().Close(engineio.ReasonShutdown) // and no packet DISCONNECT, after which a client stays away
@@ -382,9 +387,9 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 		c.rareLocked().address = t.address
 	}
 	replay := sp.restoreLocked(c, t)
+	c.rateLocked(t)
 	switch {
 	case c.recovered:
-	c.rateLocked(t)
 		h.recovered.Add(1)
 	case t.pid != (pid{}):
 		h.notRecovered.Add(1)
@@ -392,10 +397,11 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	default:
 		c.begin()
 	}
+	if sp.set.auth != nil {
+		c.rareLocked().remote = t.remote
+	}
 	if !t.user.bare() {
-		u := t.user
-		u.ID = c.userID
-		c.user.Store(&u)
+		c.setUserLocked(t.user)
 	}
 	link.Accepted(c.id, c.pid.text(c.id))
 	sp.clients[c.id] = c
@@ -461,8 +467,13 @@ func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 			c.membershipLocked(m.room.name).since = m.since
 		}
 	}
-	for _, name := range sp.set.rooms {
-		if !c.recovered { // or it would be back in a room that it has left
+	if !c.recovered { // or it would be back in a room that it has left
+		for _, name := range sp.set.rooms {
+			news = append(news, sp.subscribeLocked(c, name))
+		}
+	}
+	for _, name := range t.user.Rooms {
+		if !c.recovered || !slices.Contains(t.lost.client.User().Rooms, name) {
 			news = append(news, sp.subscribeLocked(c, name))
 		}
 	}

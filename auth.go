@@ -60,7 +60,8 @@ type Handshake struct {
 	TLS        *tls.ConnectionState
 	Transport  string // "polling" or "websocket", at the time of the handshake
 	Namespace  string
-	Protocol   int // of Socket.IO: 5 for 3.x and 4.x clients; 4 for 1.x and 2.x
+	Refresh    bool // of refresh_auth, by a client that is in: Auth is {"token":…}, and there is no Query and no Header
+	Protocol   int  // of Socket.IO: 5 for 3.x and 4.x clients; 4 for 1.x and 2.x
 }
 
 // Decode decodes Auth into v. Where there is none it leaves v as it is.
@@ -83,7 +84,7 @@ func (h *Handshake) Cookie(name string) string {
 	return c.Value
 }
 
-func newHandshake(req *socketio.ConnectRequest) *Handshake {
+func newHandshake(req *socketio.ConnectRequest, namespace string) *Handshake {
 	r := req.Handshake.Request
 	q := r.URL.Query()
 	for k, v := range req.Query {
@@ -91,7 +92,7 @@ func newHandshake(req *socketio.ConnectRequest) *Handshake {
 	}
 	return &Handshake{
 		Auth: req.Auth, Query: q, Header: r.Header, RemoteAddr: r.RemoteAddr, TLS: r.TLS,
-		Transport: req.Handshake.Transport, Namespace: req.Namespace, Protocol: req.Protocol,
+		Transport: req.Handshake.Transport, Namespace: namespace, Protocol: req.Protocol,
 	}
 }
 

@@ -37,6 +37,7 @@ type core struct {
 	set      *settings
 	inMemory bool // the store is the default one, which never blocks
 	spaces   map[string]*space
+	known    map[string]known // namespaces by all their names
 	engine   *engineio.Server
 	sockets  socketio.Config
 	legacy   *legacy.Server
@@ -46,6 +47,7 @@ type core struct {
 	end      context.CancelFunc
 	handlers tracker
 	journal  journal
+	revoked  revocations
 	draining atomic.Bool
 	shutdown sync.Mutex // one Shutdown at a time
 	ended    bool       // guarded by shutdown
@@ -65,20 +67,33 @@ type core struct {
 	evicted       [len(evictions)]atomic.Int64 // by the reasons of evictions
 }
 
+// known is what a client means by a namespace's name.
+type known struct {
+	space *space
+	alias uint8 // see Client.alias
+}
+
 // New makes a Hub. With no option it serves one process from memory, to pages of its own origin.
 func New(opts ...Option) (*Hub, error) {
 	set, err := build(opts)
 	if err != nil {
 		return nil, err
 	}
-	h := &core{set: set, spaces: make(map[string]*space)}
+	h := &core{set: set, spaces: make(map[string]*space), known: make(map[string]known)}
 	_, h.inMemory = set.store.(*memoryStore)
 	h.life, h.end = context.WithCancel(context.Background())
 	h.journal.init(h)
+	h.revoked.hub = h
 	names := make([]string, 0, len(set.spaces))
 	for name, s := range set.spaces {
-		h.spaces[name] = newSpace(h, s)
+		sp := newSpace(h, s)
+		h.spaces[name] = sp
+		h.known[name] = known{space: sp}
 		names = append(names, name)
+		for i, alias := range s.aliases {
+			h.known[alias] = known{sp, uint8(i + 1)}
+			names = append(names, alias)
+		}
 	}
 	h.sockets = socketio.Config{
 		Backend:        h,
@@ -155,7 +170,7 @@ func (h *core) newCORS() *cors.Cors {
 
 // Of is the Hub in another namespace. One that was not declared has no clients and never will.
 func (h *Hub) Of(namespace string) *Hub {
-	sp := h.core.spaces[namespace]
+	sp := h.core.known[namespace].space
 	if sp == nil {
 		sp = newSpace(h.core, newSpaceSettings(namespace))
 	}

@@ -29,6 +29,7 @@ type Client struct {
 	values context.Context
 
 	protocol  uint8
+	alias     uint8 // 0: it knows the namespace by its name; otherwise by spaceSettings.aliases[alias-1]
 	recovered bool
 
 	// Guarded by space.mu.
@@ -47,10 +48,12 @@ type rare struct {
 	values  map[any]any
 	life    context.Context
 	endLife context.CancelFunc
-	address string   // counted for Limits.ClientsPerAddress
-	why     string   // the Hub has disconnected it
-	unacked []uint64 // see lostSession; of the session before, until the client has an offset past them
-	rated   *rated   // nil: the namespace has no rates
+	address string      // counted for Limits.ClientsPerAddress
+	why     string      // the Hub has disconnected it
+	remote  string      // the address, where there is an auth
+	expiry  *time.Timer // of the token; nil: there is none, or it is over
+	rated   *rated      // nil: the namespace has no rates
+	unacked []uint64    // see lostSession; of the session before, until the client has an offset past them
 }
 
 func (c *Client) rareLocked() *rare {
@@ -95,6 +98,14 @@ func (c *Client) User() User {
 		return *u
 	}
 	return User{ID: c.userID}
+}
+
+// wireName is the namespace's name as this client knows it.
+func (c *Client) wireName() string {
+	if c.alias == 0 {
+		return c.space.name
+	}
+	return c.space.set.aliases[c.alias-1]
 }
 
 // Namespace is the namespace's name.

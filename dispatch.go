@@ -74,7 +74,7 @@ func (c *Client) ack(e *Event, args []any) {
 		return
 	}
 	e.answered = true
-	c.sess.Send(socketio.AckPacket(c.space.name, e.ackID, enc))
+	c.sess.Send(socketio.AckPacket(c.wireName(), e.ackID, enc))
 }
 
 // fail answers an event with an error: by its ack, or by the event "error".
@@ -96,7 +96,7 @@ func (c *Client) fail(e *Event, err error) {
 	if encErr != nil { // a host's Data that cannot be encoded
 		enc, _ = socketio.Encode(errorAnswer{Error: &Error{Code: v.Code, Message: v.Message}})
 	}
-	c.sess.Send(socketio.AckPacket(c.space.name, e.ackID, enc))
+	c.sess.Send(socketio.AckPacket(c.wireName(), e.ackID, enc))
 }
 
 // tell sends the event "error". It is for this connection alone, not for a recovery of it: else a client

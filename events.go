@@ -15,6 +15,7 @@ var builtin = map[string]Handler{
 	"leave_room":   leaveRoom,
 	"typing":       typing,
 	"history":      history,
+	"refresh_auth": refreshAuth,
 }
 
 // membersListed is how many members the ack of join_room names.
@@ -153,6 +154,9 @@ func joinRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	if err := c.overJoins(e, p.Room); err != nil {
 		return nil, err
 	}
+	if !c.listed(p.Room) {
+		return nil, Errorf(Forbidden, "not one of your rooms")
+	}
 	if join := c.space.set.policy.Join; join != nil {
 		if err := join(ctx, c, p.Room); err != nil {
 			return nil, err
@@ -193,7 +197,7 @@ func (sp *space) joinLocked(c *Client, e *Event, name string, seq uint64) {
 		enc, err := socketio.Encode(joinAnswer{OK: true, Room: name, Seq: seq, Members: sp.membersLocked(name, membersListed), Count: len(r.users)})
 		if err == nil { // it holds nothing that does not encode
 			e.answered = true
-			c.sess.Send(socketio.AckPacket(sp.name, e.ackID, enc))
+			c.sess.Send(socketio.AckPacket(c.wireName(), e.ackID, enc))
 		}
 	}
 	sp.announceLocked(p)

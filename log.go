@@ -208,7 +208,7 @@ func (s *appended) ackLocked(enc socketio.Encoded, tag uint64) bool {
 	if a.client.gone {
 		return false
 	}
-	p := socketio.AckPacket(a.client.space.name, a.event.ackID, socketio.Encoded{
+	p := socketio.AckPacket(a.client.wireName(), a.event.ackID, socketio.Encoded{
 		JSON: append(append([]byte(`{"ok":true,"message":`), enc.JSON...), '}'),
 	})
 	p.Tag = tag

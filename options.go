@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ type settings struct {
 	store          Store
 	observe        observers
 	traffic        slog.Level
+	tokenLife      time.Duration
 	proxies        proxies
 	pingInterval   time.Duration
 	pingTimeout    time.Duration
@@ -66,14 +68,15 @@ type settings struct {
 // spaceSettings of one namespace.
 type spaceSettings struct {
 	name         string
+	aliases      []string
 	rooms        []string
 	auth         AuthFunc
 	anonymous    bool
 	echo         bool
 	policy       RoomPolicy
+	rates        []Rate
 	keep         func(room string) Retention // nil: no retention
 	keepEvery    time.Duration
-	rates        []Rate
 	handlers     map[string]Handler
 	any          Handler
 	use          []func(Handler) Handler
@@ -116,6 +119,7 @@ func defaults() *settings {
 		origins:        map[string]bool{},
 		logger:         slog.Default(),
 		traffic:        slog.LevelDebug,
+		tokenLife:      tokenLife,
 		legacy:         true,
 		legacyUpgrades: true,
 		pingInterval:   25 * time.Second,
@@ -178,6 +182,10 @@ func WithRooms(rooms ...string) Option {
 // counts. It runs on a goroutine of its own and may block; ctx has the request's values and ends with the
 // connection or with Timeouts.Connect. An *Error reaches the page as the data of connect_error (an "error"
 // event for 1.x and 2.x clients), any other error as Internal. A User without an ID is anonymous.
+//
+// A client whose User.Expires comes is told TOKEN_EXPIRED and disconnected. Ahead of that (a quarter of the token's life from Issued, or from now; at most a minute)
+// it gets the event auth_expiring {expires_at}, and may send refresh_auth {token}: then f is asked again, in the turn of that event, about a Handshake that has
+// nothing but the new token and says so (Handshake.Refresh), and its User, who must have the same ID, takes the place of the old.
 //
 // A namespace without its own WithAuth uses the Hub's.
 func WithAuth(f AuthFunc) Option {
@@ -302,8 +310,7 @@ func WithTimeouts(t Timeouts) Option {
 func Namespace(name string, opts ...Option) Option {
 	return hubOption("Namespace", func(b *builder) {
 		switch {
-		case len(name) < 2 || name[0] != '/' || len(name) > 128 || strings.ContainsAny(name, ",?\"\\\x00"):
-			b.fail("Namespace: %q must begin with a slash, have 2 to 128 bytes and none of , ? \" \\", name)
+		case !b.validNamespace(name):
 			return
 		case b.hub.spaces[name] != nil:
 			b.fail("Namespace %s given twice", name)
@@ -315,6 +322,24 @@ func Namespace(name string, opts ...Option) Option {
 			o.apply(&builder{hub: b.hub, space: sp, errs: b.errs})
 		}
 	})
+}
+
+// NamespaceAlias gives the namespace another name: a client that connects to either is in the same one. Pages that mount the Hub under a path and name
+// the path in the address, io(base + "/ws"), ask for a namespace of that name without meaning it.
+func NamespaceAlias(name string) Option {
+	return optionFunc(func(b *builder) {
+		if b.validNamespace(name) {
+			b.space.aliases = append(b.space.aliases, name)
+		}
+	})
+}
+
+func (b *builder) validNamespace(name string) bool {
+	ok := len(name) >= 2 && name[0] == '/' && len(name) <= 128 && !strings.ContainsAny(name, ",?\"\\\x00")
+	if !ok {
+		b.fail("namespace %q must begin with a slash, have 2 to 128 bytes and none of , ? \" \\", name)
+	}
+	return ok
 }
 
 // build applies opts to the defaults.
@@ -361,6 +386,18 @@ func (s *settings) validate() (errs []error) {
 	positive("Timeouts.Store", int64(s.timeouts.Store))
 	if s.recoveryWindow < 0 || s.recoveryBytes < 0 || s.grace < 0 {
 		errs = append(errs, errors.New("chat: recovery and grace must not be negative"))
+	}
+	taken := map[string]bool{}
+	for name, sp := range s.spaces {
+		for _, n := range append([]string{name}, sp.aliases...) {
+			if taken[n] {
+				errs = append(errs, fmt.Errorf("chat: namespace or alias %s given twice", n))
+			}
+			taken[n] = true
+		}
+		if len(sp.aliases) > math.MaxUint8 {
+			errs = append(errs, fmt.Errorf("chat: namespace %s has more than %d aliases", name, math.MaxUint8))
+		}
 	}
 	_, trims := s.store.(Trimmer)
 	for _, sp := range s.spaces {

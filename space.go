@@ -76,21 +76,39 @@ type outgoing struct {
 	args   socketio.Encoded
 	offset string
 	author string // of the log's entry that it brings; empty: it brings none, or nobody's
-	modern *engineio.Packet
-	plain  *engineio.Packet
+	encodings
+	aliased map[uint8]*encodings // for clients that know the namespace by another name
 }
 
+type encodings struct{ modern, plain *engineio.Packet }
+
 func (o *outgoing) packet(c *Client) *engineio.Packet {
+	to := &o.encodings
+	if c.alias != 0 {
+		to = o.encodingsFor(c.alias)
+	}
 	if o.offset == "" || c.protocol < 5 {
-		if o.plain == nil {
-			o.plain = socketio.EventPacket(o.space.name, o.name, o.args, nil, "")
+		if to.plain == nil {
+			to.plain = socketio.EventPacket(c.wireName(), o.name, o.args, nil, "")
 		}
-		return o.plain
+		return to.plain
 	}
-	if o.modern == nil {
-		o.modern = socketio.EventPacket(o.space.name, o.name, o.args, nil, o.offset)
+	if to.modern == nil {
+		to.modern = socketio.EventPacket(c.wireName(), o.name, o.args, nil, o.offset)
 	}
-	return o.modern
+	return to.modern
+}
+
+func (o *outgoing) encodingsFor(alias uint8) *encodings {
+	to := o.aliased[alias]
+	if to == nil {
+		if o.aliased == nil {
+			o.aliased = map[uint8]*encodings{}
+		}
+		to = &encodings{}
+		o.aliased[alias] = to
+	}
+	return to
 }
 
 // emit encodes an event and sends it to an audience.
@@ -225,6 +243,9 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	if c.rare != nil && c.rare.endLife != nil {
 		c.rare.endLife()
 	}
+	if c.rare != nil && c.rare.expiry != nil {
+		c.rare.expiry.Stop()
+	}
 	if dropped && c.pid != (pid{}) && !sp.closed {
 		sp.recovery.saveLocked(c, unsent)
 	}
@@ -288,6 +309,7 @@ func (sp *space) close() {
 	defer sp.mu.Unlock()
 	sp.closed = true
 	sp.recovery.stopLocked()
+	sp.rates.close()
 	if sp.later != nil && sp.later.Stop() {
 		sp.batch.FlushLater()
 	}
@@ -295,6 +317,11 @@ func (sp *space) close() {
 		t.Stop()
 	}
 	clear(sp.typing)
+	for _, c := range sp.clients { // that the end of Shutdown's context cuts off
+		if c.rare != nil && c.rare.expiry != nil {
+			c.rare.expiry.Stop()
+		}
+	}
 	for _, r := range sp.rooms {
 		for _, p := range r.users {
 			if p.grace != nil {
@@ -303,4 +330,3 @@ func (sp *space) close() {
 		}
 	}
 }
-	sp.rates.close()

@@ -51,3 +51,11 @@ type Watcher interface {
 	// it returns before that it is called again after a pause. grown does not block, and may be called too often.
 	Watch(ctx context.Context, grown func(namespace, room string)) error
 }
+
+// A Revoker keeps revocations, so that they outlive the process and hold on all nodes.
+type Revoker interface {
+	// Revoke keeps r until r.Until. One of the same user, or of the same token, is replaced unless it holds for longer.
+	Revoke(ctx context.Context, r Revocation) error
+	// Revocations are all that are not over at now, in any order. It is called every 10 s at most, while clients come.
+	Revocations(ctx context.Context, now time.Time) ([]Revocation, error)
+}
