@@ -6,26 +6,63 @@ import (
 	"github.com/parleychat/chat"
 )
 
-// A gauge reads one number out of a Hub's Stats when a scrape asks for it. A total of these never falls while the process lives.
+// A gauge is a number out of a Hub's Stats, read when a scrape asks for it.
 type gauge struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
+	most bool // of several Hubs; otherwise their sum
 	read func(s *chat.Stats) float64
 }
 
-func now(name, help string, read func(s *chat.Stats) float64) gauge {
-	return gauge{prometheus.NewDesc("socketio_"+name, help, nil, nil), prometheus.GaugeValue, read}
+func now(name, help string, read func(s *chat.Stats) int) gauge {
+	return gauge{prometheus.NewDesc("socketio_"+name, help, nil, nil), prometheus.GaugeValue, false, func(s *chat.Stats) float64 { return float64(read(s)) }}
 }
 
-func total(name, help string, labels prometheus.Labels, read func(s *chat.Stats) float64) gauge {
-	return gauge{prometheus.NewDesc("socketio_"+name, help, nil, labels), prometheus.CounterValue, read}
+// since is a count since the Hub's New.
+func since(name, help string, labels prometheus.Labels, read func(s *chat.Stats) int64) gauge {
+	return gauge{prometheus.NewDesc("socketio_"+name, help, nil, labels), prometheus.CounterValue, false, func(s *chat.Stats) float64 { return float64(read(s)) }}
 }
 
-var gauges = []gauge{
-	now("clients_connected", "Clients that are in a namespace.", func(s *chat.Stats) float64 { return float64(s.Clients) }),
-	now("clients_legacy", "Sessions of socket.io-client 1.x and 2.x.", func(s *chat.Stats) float64 { return float64(s.LegacyClients) }),
-	now("sessions", "Transports' sessions, those on the way in or out included.", func(s *chat.Stats) float64 { return float64(s.Sessions) }),
-	now("rooms", "Rooms with somebody in them.", func(s *chat.Stats) float64 { return float64(s.Rooms) }),
+var gauges = allGauges()
+
+func allGauges() []gauge {
+	const recoveries = "Clients that asked for the session before, by result: recovered or lost."
+	deepest := now("outbox_deepest_bytes", "Bytes that are queued for the client with the most.", func(s *chat.Stats) int { return s.OutboxDeepest })
+	deepest.most = true
+	all := []gauge{
+		now("clients_connected", "Clients that are in a namespace.", func(s *chat.Stats) int { return s.Clients }),
+		now("sessions", "Transports' sessions, those on the way in or out included.", func(s *chat.Stats) int { return s.Sessions }),
+		now("sessions_legacy", "Sessions of socket.io-client 1.x and 2.x.", func(s *chat.Stats) int { return s.LegacyClients }),
+		now("sessions_pending", "Sessions of those that are in no namespace yet.", func(s *chat.Stats) int { return s.Pending }),
+		now("upgrades_pending", "Upgrades from polling to WebSocket that are under way.", func(s *chat.Stats) int { return s.Upgrades }),
+		now("rooms", "Rooms with somebody in them.", func(s *chat.Stats) int { return s.Rooms }),
+		now("outbox_bytes", "Bytes that are queued for all clients.", func(s *chat.Stats) int { return s.Outbox }),
+		deepest,
+		since("received_bytes_total", "Bytes read from clients: frames, and bodies of polling requests.", nil, func(s *chat.Stats) int64 { return s.BytesIn }),
+		since("sent_bytes_total", "Bytes written to clients.", nil, func(s *chat.Stats) int64 { return s.BytesOut }),
+		since("deliveries_total", "Events put into outboxes.", nil, func(s *chat.Stats) int64 { return s.Deliveries }),
+		since("recoveries_total", recoveries, prometheus.Labels{"result": "recovered"}, func(s *chat.Stats) int64 { return s.Recovered }),
+		since("recoveries_total", recoveries, prometheus.Labels{"result": "lost"}, func(s *chat.Stats) int64 { return s.NotRecovered }),
+		since("dropped_packets_total", "Packets that the protocol lets pass and nobody takes.", nil, func(s *chat.Stats) int64 { return s.Dropped }),
+		since("log_holes_total", "Holes in a room's log that could not be filled from the store, and that the room was told of.", nil,
+			func(s *chat.Stats) int64 { return s.Holes }),
+		since("shutdown_cuts_total", "Clients that the end of Shutdown's context has cut off.", nil, func(s *chat.Stats) int64 { return s.Cut }),
+	}
+	const evicted = "Clients disconnected by the Hub, by reason."
+	for _, reason := range evictions {
+		all = append(all, since("evictions_total", evicted, prometheus.Labels{"reason": reason}, func(s *chat.Stats) int64 { return s.Evicted[reason] }))
+	}
+	return append(all, since("evictions_total", evicted, prometheus.Labels{"reason": other}, otherEvictions))
+}
+
+func otherEvictions(s *chat.Stats) (n int64) {
+	for _, of := range s.Evicted {
+		n += of
+	}
+	for _, reason := range evictions {
+		n -= s.Evicted[reason]
+	}
+	return n
 }
 
 // collectStats sums up what the Hubs say.
@@ -33,14 +70,19 @@ func (m *Metrics) collectStats(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	hubs := m.hubs[:len(m.hubs):len(m.hubs)]
 	m.mu.Unlock()
-	sums := make([]float64, len(gauges))
+	values := make([]float64, len(gauges))
 	for _, h := range hubs {
 		s := h.Stats()
-		for i, g := range gauges {
-			sums[i] += g.read(&s)
+		for i := range gauges {
+			g := &gauges[i]
+			if n := g.read(&s); g.most {
+				values[i] = max(values[i], n)
+			} else {
+				values[i] += n
+			}
 		}
 	}
-	for i, g := range gauges {
-		ch <- prometheus.MustNewConstMetric(g.desc, g.kind, sums[i])
+	for i := range gauges {
+		ch <- prometheus.MustNewConstMetric(gauges[i].desc, gauges[i].kind, values[i])
 	}
 }

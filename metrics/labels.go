@@ -25,8 +25,11 @@ var ownCodes = []chat.Code{
 // reasons are why a client leaves, as chat.OnDisconnect has it.
 var reasons = values(
 	"transport close", "transport error", "ping timeout", "parse error", "forced close", "server shutting down", "payload too large", "slow consumer",
-	"client namespace disconnect", "server namespace disconnect", other,
+	"client namespace disconnect", "server namespace disconnect", "rate limited", "token expired", "revoked", other,
 )
+
+// evictions are those reasons for which the Hub itself ends a client.
+var evictions = []string{"slow consumer", "payload too large", "rate limited", "token expired", "revoked"}
 
 var (
 	storeOps   = []string{"append", "page", "bounds", "trim", "rooms", "eraseuser", "exportuser"}

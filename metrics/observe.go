@@ -58,7 +58,10 @@ func (m *Metrics) ObserveEvent(ctx context.Context, _ *chat.Client, e *chat.Even
 		s = m.otherEvent
 	}
 	s.received.Inc()
-	begin := time.Now()
+	begin := e.At // the wait for the client's events before it counts
+	if begin.IsZero() {
+		begin = time.Now()
+	}
 	return ctx, func(error) { s.answered.Observe(time.Since(begin).Seconds()) }
 }
 
