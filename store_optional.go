@@ -59,3 +59,18 @@ type Revoker interface {
 	// Revocations are all that are not over at now, in any order. It is called every 10 s at most, while clients come.
 	Revocations(ctx context.Context, now time.Time) ([]Revocation, error)
 }
+
+// A Keeper keeps small values for a while, for whichever node asks for them first: the sessions of clients that Shutdown has closed, so that they recover elsewhere.
+type Keeper interface {
+	// Keep keeps values, in one transaction; one of the same key is replaced.
+	Keep(ctx context.Context, values []Kept) error
+	// Take gives the value of a key and removes it: of several callers one gets it. nil: there is none, or its time is over.
+	Take(ctx context.Context, key string) ([]byte, error)
+}
+
+// Kept is a value of a Keeper's.
+type Kept struct {
+	Key   string // at most 128 bytes of ASCII
+	Value []byte // some KiB
+	Until time.Time
+}
