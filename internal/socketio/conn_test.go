@@ -25,6 +25,7 @@ type backend struct {
 	enter     func(l socketio.Link) // after Accepted
 	event     func(c *client, e socketio.Event)
 	nobody    bool // Enter takes nobody in
+	farewell  func(engineio.Reason) socketio.Encoded
 
 	voided  atomic.Int32
 	mu      sync.Mutex
@@ -161,7 +162,7 @@ func inBubble(t *testing.T, b *backend, f func(*world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, b: b}
 		cfg := &socketio.Config{
-			Backend: b, ConnectTimeout: 10 * time.Second, KeepHandshake: true,
+			Backend: b, ConnectTimeout: 10 * time.Second, KeepHandshake: true, Farewell: b.farewell,
 			Limits: socketio.Limits{Depth: 64, Attachments: 10, Payload: 1000},
 		}
 		w.srv = engineio.NewServer(engineio.Config{
