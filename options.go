@@ -53,6 +53,7 @@ type settings struct {
 	observe        observers
 	traffic        slog.Level
 	tokenLife      time.Duration
+	drainPace      int
 	proxies        proxies
 	pingInterval   time.Duration
 	pingTimeout    time.Duration
@@ -120,6 +121,7 @@ func defaults() *settings {
 		logger:         slog.Default(),
 		traffic:        slog.LevelDebug,
 		tokenLife:      tokenLife,
+		drainPace:      drainPace,
 		legacy:         true,
 		legacyUpgrades: true,
 		pingInterval:   25 * time.Second,

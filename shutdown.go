@@ -2,20 +2,37 @@ package chat
 
 import (
 	"context"
-	"math/rand/v2"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
 )
 
-// shutdownPace bounds how many clients are closed in a second, where the deadline leaves the time.
-const shutdownPace = 5_000
+const (
+	drainPace = 200                   // clients a second
+	drainTick = 20 * time.Millisecond // how often the clients whose time has come are closed
+)
 
-// Shutdown ends the Hub. New handshakes are refused (503) from now on; clients get the hint server_draining;
-// events that have come in are handled and acked; then clients are closed at a pace (their transport only, so
-// that they come back to whoever serves the address next), and every goroutine and timer is waited for. When
-// ctx ends first, handlers' contexts end, what is left is cut, and ctx's error is returned. It may be called
-// again; the host's HTTP server is the host's to shut down, after this.
+// WithDrainPace sets how many clients Shutdown closes in a second: 200 by default. The clients of the field come back a second after their connection has closed and
+// know of no hint, so this is the pace at which they reach whoever serves the address next. Where the time that Shutdown is given does not suffice it is
+// faster, so that all are closed in four fifths of it.
+func WithDrainPace(perSecond int) Option {
+	return hubOption("WithDrainPace", func(b *builder) {
+		if perSecond <= 0 {
+			b.fail("WithDrainPace: must be more than 0")
+		}
+		b.hub.drainPace = perSecond
+	})
+}
+
+// Shutdown ends the Hub: Ready answers 503 and new handshakes are refused (503 with Retry-After) from now on; every client gets server_draining with a
+// reconnect_after_ms of its own, and is closed when its turn comes (see WithDrainPace), its transport only, so that it comes back to whoever serves the address
+// next. Until then it chats on; then what it has sent is handled and acked and what is queued for it is written. Where the store is a Keeper the
+// clients' sessions are kept there, to recover from. In the end every goroutine and timer is waited for.
+//
+// When ctx ends first, handlers' contexts end, what is left is cut off and counted (Stats.Cut), and the error is ctx's. Shutdown may be called again. The host's
+// HTTP server is the host's to shut down, after this: until then it tells those who come that they should go elsewhere.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	c := h.core
 	c.draining.Store(true)
@@ -25,6 +42,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	if c.ended {
 		return nil
 	}
+	begin := time.Now()
 	stop := context.AfterFunc(ctx, c.cut)
 	defer stop()
 	c.closeClients(ctx)
@@ -52,32 +70,46 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		return err
 	}
 	if !idle {
-		return context.Cause(ctx)
+		return fmt.Errorf("chat: shutdown has cut off %d clients: %w", c.cutOff.Load(), context.Cause(ctx))
 	}
 	c.end()
 	c.ended = true
+	c.log().Info("chat: shut down", "took", time.Since(begin))
 	return nil
 }
 
-// closeClients tells the clients, and closes each when what it has sent was handled.
+// closeClients tells the clients, and closes each when its turn has come and what it has sent was handled.
 func (h *core) closeClients(ctx context.Context) {
 	clients := h.allClients()
-	window := time.Duration(len(clients)) * time.Second / shutdownPace
-	if deadline, ok := ctx.Deadline(); ok {
-		window = min(window, time.Until(deadline)/2)
+	window := h.drainWindow(ctx, len(clients))
+	if len(clients) > 0 {
+		h.log().Info("chat: draining", "clients", len(clients), "over", window)
 	}
-	for _, c := range clients {
-		_ = c.Emit("server_draining", map[string]int64{"reconnect_after_ms": 1000 + rand.Int64N(int64(window/time.Millisecond)+1000)})
-	}
-	const batch = 50
+	turn := func(i int) time.Duration { return window * time.Duration(i) / time.Duration(len(clients)) }
 	for i, c := range clients {
+		_ = c.Emit("server_draining", map[string]int64{"reconnect_after_ms": 1000 + turn(i).Milliseconds()}) // fails on a closed Hub only
+	}
+	begin := time.Now()
+	for i, c := range clients {
+		for wait := turn(i) - time.Since(begin); wait > 0; wait = turn(i) - time.Since(begin) {
+			if !sleep(ctx, max(wait, drainTick)) {
+				h.closeOthers(clients)
+				return
+			}
+		}
 		c.stopTaking()
 		c.push(job{hook: func() { c.sess.Close(engineio.ReasonShutdown) }})
-		if window > 0 && i%batch == batch-1 && !sleep(ctx, window*batch/time.Duration(len(clients))) {
-			break
-		}
 	}
 	h.closeOthers(clients)
+}
+
+// drainWindow is how long the closing of n clients may take.
+func (h *core) drainWindow(ctx context.Context, n int) time.Duration {
+	window := time.Duration(n) * time.Second / time.Duration(h.set.drainPace)
+	if deadline, ok := ctx.Deadline(); ok {
+		window = min(window, time.Until(deadline)*4/5)
+	}
+	return max(window, 0)
 }
 
 // closeOthers closes the sessions that no client has come of.
@@ -96,6 +128,15 @@ func (h *core) closeOthers(clients []*Client) {
 // cut ends what Shutdown's deadline has found.
 func (h *core) cut() {
 	h.end()
+	left := 0
+	for _, sp := range h.spaces {
+		sp.mu.Lock()
+		left += len(sp.clients)
+		sp.mu.Unlock()
+	}
+	if left > 0 && h.cutOff.CompareAndSwap(0, int64(left)) {
+		h.log().LogAttrs(context.Background(), slog.LevelWarn, "chat: clients cut off", slog.Int("clients", left))
+	}
 	for _, s := range h.engine.Sessions() {
 		s.Abort(engineio.ReasonShutdown)
 	}
