@@ -163,7 +163,7 @@ type rig struct {
 }
 
 func testConfig(hub *fakeHub) *socketio.Config {
-	return &socketio.Config{Backend: hub, Limits: testLimits, ConnectTimeout: patience, KeepHandshake: len(hub.namespaces) > 1}
+	return &socketio.Config{Backend: hub, Limits: testLimits, ConnectTimeout: patience, KeepHandshake: len(hub.namespaces) > 1, Farewell: tells}
 }
 
 func newServer(t *testing.T, hub *fakeHub) *Server {
