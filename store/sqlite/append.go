@@ -16,26 +16,41 @@ import (
 const columns = "kind, id, user_id, sid, text, ts, message_id, reply_to, meta, deleted"
 
 // setLasts takes a JSON object of ids and seqs: a statement for each room would be a third of what a batch of many rooms executes.
-const setLasts = "UPDATE rooms SET last_seq = j.value FROM json_each(?) AS j WHERE rooms.id = CAST(j.key AS INTEGER)"
+const (
+	setLasts  = "UPDATE rooms SET last_seq = j.value FROM json_each(?) AS j WHERE rooms.id = CAST(j.key AS INTEGER)"
+	setBehind = "INSERT INTO keys_behind SELECT CAST(key AS INTEGER), value FROM json_each(?)"
+)
+
+// hashed takes a JSON array of hashes; CROSS JOIN is SQLite's way of saying which table is looked up for each row of which.
+const hashed = "SELECT k.hash, k.room_id, k.seq FROM json_each(?) AS j CROSS JOIN entry_keys AS k ON k.hash = j.value"
 
 // writer is the one connection that writes.
 type writer struct {
 	conn                              *sql.Conn
 	begin, commit, rollback, version  *sql.Stmt
 	roomByName, newRoom, setLasts     *sql.Stmt
-	addKey, first, addEntry           *sql.Stmt
+	addKey, first, addEntry, addPlain *sql.Stmt
 	roomByID, setFirst, young, doomed *sql.Stmt
 	outlive, remove, erase, purge     *sql.Stmt
+	hashed, hashedOne, addHash        *sql.Stmt
+	removeHash, entryAt, anyExact     *sql.Stmt
+	allBehind, setBehind, noneBehind  *sql.Stmt
+	keyed                             *sql.Stmt
 
+	keys  keys
 	rooms map[roomName]*roomState // as they were at the end of the last transaction, while nobody else has written
-	seen  int64                   // the file's data_version then
+	seen  int64                   // the file's data_version then; 0 where what is known of it must be read anew
+	alone int                     // transactions since another has written
 }
 
 // roomsKept bounds writer.rooms.
 const roomsKept = 10_000
 
 func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
-	w := &writer{conn: conn}
+	w := &writer{conn: conn, alone: aloneAfter, keys: keys{hash: hashKey, most: keysPending, after: aloneAfter}}
+	if err := conn.QueryRowContext(ctx, "SELECT salt FROM key_salt").Scan(&w.keys.salt); err != nil {
+		return nil, err
+	}
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		sql  string
@@ -49,19 +64,31 @@ func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
 		{&w.setLasts, setLasts},
 		{&w.addKey, `INSERT INTO message_keys (room_id, user_id, message_id, seq) VALUES (?1, ?2, ?3, ?4)
 			ON CONFLICT DO UPDATE SET seq = excluded.seq, kind = NULL, id = NULL, ts = NULL, expires = NULL WHERE expires <= ?5`},
-		{&w.first, `SELECT k.seq, k.kind, k.id, k.ts, e.seq IS NOT NULL,
+		{&w.first, `SELECT k.seq, k.kind, k.id, k.ts, k.expires, e.seq IS NOT NULL,
 			coalesce(e.kind, ''), coalesce(e.id, ''), coalesce(e.user_id, ''), coalesce(e.sid, ''), coalesce(e.text, ''), coalesce(e.ts, 0),
 			coalesce(e.message_id, ''), coalesce(e.reply_to, ''), e.meta, coalesce(e.deleted, 1)
 			FROM message_keys k LEFT JOIN entries e ON e.room_id = k.room_id AND e.seq = k.seq
 			WHERE k.room_id = ? AND k.user_id = ? AND k.message_id = ?`},
 		{&w.addEntry, `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to, meta, deleted)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&w.addPlain, `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '')`},
+		{&w.hashed, hashed},
+		{&w.hashedOne, "SELECT room_id, seq FROM entry_keys WHERE hash = ?"},
+		{&w.addHash, "INSERT INTO entry_keys (hash, room_id, seq) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"},
+		{&w.removeHash, "DELETE FROM entry_keys WHERE hash = ? AND room_id = ? AND seq = ?"},
+		{&w.entryAt, "SELECT seq, " + columns + " FROM entries WHERE room_id = ? AND seq = ?"},
+		{&w.anyExact, "SELECT EXISTS (SELECT 1 FROM message_keys)"},
+		{&w.allBehind, "SELECT room_id, seq FROM keys_behind ORDER BY room_id"},
+		{&w.setBehind, setBehind},
+		{&w.noneBehind, "DELETE FROM keys_behind"},
+		{&w.keyed, "SELECT seq, kind, id, user_id, message_id, ts FROM entries WHERE room_id = ? AND seq > ? AND message_id <> '' ORDER BY seq LIMIT ?"},
 		{&w.roomByID, "SELECT first_seq, last_seq FROM rooms WHERE id = ?"},
 		{&w.setFirst, "UPDATE rooms SET first_seq = ?2 WHERE id = ?1"},
 		{&w.young, "SELECT seq FROM entries WHERE room_id = ? AND seq >= ? AND seq < ? AND ts >= ? ORDER BY seq LIMIT 1"},
 		{&w.doomed, "SELECT seq, kind, id, user_id, message_id, ts FROM entries WHERE room_id = ? AND seq >= ? AND seq < ? AND message_id <> '' ORDER BY seq"},
-		{&w.outlive, `UPDATE message_keys SET kind = ?5, id = ?6, ts = ?7, expires = ?8
-			WHERE room_id = ?1 AND user_id = ?2 AND message_id = ?3 AND seq = ?4`},
+		{&w.outlive, `INSERT INTO message_keys (room_id, user_id, message_id, seq, kind, id, ts, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET kind = excluded.kind, id = excluded.id, ts = excluded.ts, expires = excluded.expires WHERE seq = excluded.seq`},
 		{&w.remove, "DELETE FROM entries WHERE room_id = ? AND seq >= ? AND seq < ?"},
 		{&w.erase, `UPDATE entries SET user_id = '', sid = '', text = '', message_id = '', reply_to = '', meta = NULL, deleted = 1
 			WHERE room_id = ? AND seq = ? AND user_id = ?`},
@@ -104,7 +131,7 @@ func (w *writer) transact(ctx context.Context, f func(ctx context.Context, w *wr
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			w.rooms = nil
+			w.seen = 0
 			_, _ = w.rollback.ExecContext(whole)
 			panic(p)
 		}
@@ -119,22 +146,29 @@ func (w *writer) transact(ctx context.Context, f func(ctx context.Context, w *wr
 		_, err = w.commit.ExecContext(whole)
 	}
 	if err != nil {
-		w.rooms = nil
+		w.seen = 0
 		_, _ = w.rollback.ExecContext(whole) // some errors have rolled back already
 	}
 	return err
 }
 
-// look forgets the rooms where another connection has written since.
+// look forgets what it knows of the file where another connection has written since.
 func (w *writer) look(ctx context.Context) error {
 	var version int64
 	if err := w.version.QueryRowContext(ctx).Scan(&version); err != nil {
 		return err
 	}
-	if version != w.seen || w.rooms == nil || len(w.rooms) > roomsKept {
-		w.rooms, w.seen = make(map[roomName]*roomState), version
+	if version == w.seen {
+		if w.alone++; len(w.rooms) > roomsKept {
+			w.rooms = make(map[roomName]*roomState)
+		}
+		return nil
 	}
-	return nil
+	if w.seen != 0 {
+		w.alone = 0
+	}
+	w.rooms, w.seen = make(map[roomName]*roomState), version
+	return w.loadKeys(ctx)
 }
 
 type roomName struct{ namespace, room string }
@@ -149,24 +183,10 @@ func (s *Store) Append(ctx context.Context, entries []chat.Entry) ([]chat.Append
 	if len(entries) == 0 {
 		return nil, ctx.Err()
 	}
-	out := make([]chat.Appended, len(entries))
-	err := s.write(ctx, func(ctx context.Context, w *writer) error {
-		now := time.Now().UTC().Truncate(time.Millisecond)
-		var changed []*roomState
-		for i := range entries {
-			r, err := w.room(ctx, roomName{entries[i].Namespace, entries[i].Room})
-			if err != nil {
-				return err
-			}
-			if out[i], err = w.append(ctx, r, entries[i], now); err != nil {
-				return err
-			}
-			if !out[i].Repeated && !r.changed {
-				r.changed = true
-				changed = append(changed, r)
-			}
-		}
-		return w.saveLasts(ctx, changed)
+	var out []chat.Appended
+	err := s.write(ctx, func(ctx context.Context, w *writer) (err error) {
+		out, err = w.appendAll(ctx, entries)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -174,21 +194,63 @@ func (s *Store) Append(ctx context.Context, entries []chat.Entry) ([]chat.Append
 	return out, nil
 }
 
+func (w *writer) appendAll(ctx context.Context, entries []chat.Entry) ([]chat.Appended, error) {
+	rooms := make([]*roomState, len(entries))
+	for i := range entries {
+		var err error
+		if rooms[i], err = w.room(ctx, roomName{entries[i].Namespace, entries[i].Room}); err != nil {
+			return nil, err
+		}
+	}
+	hashes, places, err := w.hashes(ctx, entries, rooms)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]chat.Appended, len(entries))
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	var changed []*roomState
+	for i, r := range rooms {
+		p, hashed := places[hashes[i]]
+		if !hashed {
+			p, hashed = w.keys.pending[hashes[i]]
+		}
+		if out[i], err = w.append(ctx, r, entries[i], hashes[i], p, hashed, now); err != nil {
+			return nil, err
+		}
+		if !out[i].Repeated && !r.changed {
+			r.changed = true
+			changed = append(changed, r)
+		}
+	}
+	if err := w.saveLasts(ctx, changed); err != nil {
+		return nil, err
+	}
+	return out, w.saveKeys(ctx)
+}
+
 func (w *writer) saveLasts(ctx context.Context, rooms []*roomState) error {
 	if len(rooms) == 0 {
 		return nil
 	}
-	list := []byte{'{'}
-	for i, r := range rooms {
-		if i > 0 {
-			list = append(list, ',')
-		}
-		list = strconv.AppendInt(append(list, '"'), r.id, 10)
-		list = strconv.AppendInt(append(list, '"', ':'), r.last, 10)
+	_, err := w.setLasts.ExecContext(ctx, jsonObject(rooms, func(r *roomState) (int64, int64) {
 		r.changed = false
-	}
-	_, err := w.setLasts.ExecContext(ctx, string(append(list, '}')))
+		return r.id, r.last
+	}))
 	return err
+}
+
+// jsonObject has a member of two numbers for each of list.
+func jsonObject[T any](list []T, member func(T) (key, value int64)) string {
+	object := []byte{'{'}
+	for i, v := range list {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		key, value := member(v)
+		object = strconv.AppendInt(append(object, '"'), key, 10)
+		object = strconv.AppendInt(append(object, '"', ':'), value, 10)
+	}
+	return string(append(object, '}'))
 }
 
 func (w *writer) room(ctx context.Context, name roomName) (*roomState, error) {
@@ -206,45 +268,37 @@ func (w *writer) room(ctx context.Context, name roomName) (*roomState, error) {
 	return r, err
 }
 
-func (w *writer) append(ctx context.Context, r *roomState, e chat.Entry, now time.Time) (chat.Appended, error) {
+// append saves e unless it has been; p is where an entry with the hash of its key is.
+func (w *writer) append(ctx context.Context, r *roomState, e chat.Entry, hash int64, p place, hashed bool, now time.Time) (chat.Appended, error) {
 	seq := r.last + 1
 	if e.MessageID != "" {
-		added, err := affected(w.addKey.ExecContext(ctx, r.id, e.UserID, e.MessageID, seq, now.UnixMilli()))
+		first, byText, err := w.known(ctx, r, &e, p, hashed, now)
+		if err == nil && first != nil {
+			return chat.Appended{Entry: *first, Repeated: true}, nil
+		}
+		if err == nil {
+			err = w.newKey(ctx, place{r.id, seq}, &e, hash, byText, now)
+		}
 		if err != nil {
 			return chat.Appended{}, err
 		}
-		if added == 0 {
-			first, err := w.firstRecord(ctx, r, &e)
-			return chat.Appended{Entry: first, Repeated: true}, err
-		}
 	}
 	e.Seq, e.Timestamp = uint64(seq), now
-	var meta any
-	if len(e.Meta) > 0 {
-		meta = []byte(e.Meta)
-	} else {
+	if len(e.Meta) == 0 {
 		e.Meta = nil
 	}
-	_, err := w.addEntry.ExecContext(ctx, r.id, seq, e.Kind, e.ID, e.UserID, e.SID, e.Text, now.UnixMilli(), e.MessageID, e.ReplyTo, meta, e.Deleted)
 	r.last = seq
-	return chat.Appended{Entry: e}, err
+	return chat.Appended{Entry: e}, w.insert(ctx, r.id, &e)
 }
 
-// firstRecord is what a repeat of e is told: the entry as it stands, or the stub of one that was removed.
-func (w *writer) firstRecord(ctx context.Context, r *roomState, e *chat.Entry) (chat.Entry, error) {
-	first := chat.Entry{Namespace: e.Namespace, Room: e.Room}
-	var kind, id sql.NullString
-	var ts sql.NullInt64
-	var kept bool
-	row := w.first.QueryRowContext(ctx, r.id, e.UserID, e.MessageID)
-	if err := scanEntry(row, &first, &first.Seq, &kind, &id, &ts, &kept); err != nil {
-		return first, err
+func (w *writer) insert(ctx context.Context, room int64, e *chat.Entry) (err error) {
+	seq, ts := int64(e.Seq), e.Timestamp.UnixMilli()
+	if e.Meta == nil && e.ReplyTo == "" && !e.Deleted {
+		_, err = w.addPlain.ExecContext(ctx, room, seq, e.Kind, e.ID, e.UserID, e.SID, e.Text, ts, e.MessageID)
+	} else {
+		_, err = w.addEntry.ExecContext(ctx, room, seq, e.Kind, e.ID, e.UserID, e.SID, e.Text, ts, e.MessageID, e.ReplyTo, []byte(e.Meta), e.Deleted)
 	}
-	if !kept {
-		first.Kind, first.ID, first.Timestamp = kind.String, id.String, time.UnixMilli(ts.Int64).UTC()
-		first.UserID, first.MessageID = e.UserID, e.MessageID
-	}
-	return first, nil
+	return err
 }
 
 // scanEntry reads what stands before an entry's columns, and those.

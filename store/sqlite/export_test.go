@@ -3,9 +3,29 @@ package sqlite
 // Queries are those whose plans a test looks at.
 var Queries = map[string]string{"up": pageUp, "down": pageDown, "of a user": written}
 
+// Version1 makes the tables of that version.
+const Version1 = version1
+
 // Hold runs f while nobody can write.
 func Hold(s *Store, f func()) {
 	w := <-s.writer
 	defer func() { s.writer <- w }()
 	f()
+}
+
+// PutOff changes how many keys are put off and after how many transactions; with collide all keys have one of two hashes.
+func PutOff(s *Store, most, after int, collide bool) {
+	w := <-s.writer
+	defer func() { s.writer <- w }()
+	w.keys.most, w.keys.after = most, after
+	if collide {
+		w.keys.hash = func(_ []byte, _ int64, _, messageID string) int64 { return int64(len(messageID) % 2) }
+	}
+}
+
+// Pending is how many keys are put off.
+func Pending(s *Store) int {
+	w := <-s.writer
+	defer func() { s.writer <- w }()
+	return len(w.keys.pending)
 }

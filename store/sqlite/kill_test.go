@@ -64,6 +64,15 @@ func TestKill(t *testing.T) {
 		if first != 1 || int(last) <= said || last%2 != 0 || err != nil {
 			t.Errorf("%s: from %d to %d after %d was acked, %v", sync, first, last, said+1, err)
 		}
+		again := make([]chat.Entry, last)
+		for i := range again {
+			again[i] = message(i)
+		}
+		for i, a := range save(t, s, again...) {
+			if !a.Repeated || a.Entry.Seq != uint64(i+1) {
+				t.Fatalf("%s: the key of entry %d is not known: %+v", sync, i+1, a)
+			}
+		}
 		var rows int
 		if err := raw(t, path).QueryRowContext(t.Context(), "SELECT count(*) FROM entries").Scan(&rows); err != nil || rows != int(last) {
 			t.Errorf("%s: %d entries, want %d; %v", sync, rows, last, err)

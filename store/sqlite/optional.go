@@ -116,16 +116,8 @@ func (w *writer) outliveRange(ctx context.Context, id, first, end int64) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	var all []gone
-	for rows.Next() {
-		g := gone{room: id}
-		if err := rows.Scan(&g.seq, &g.kind, &g.id, &g.user, &g.messageID, &g.ts); err != nil {
-			return err
-		}
-		all = append(all, g)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	all, err := scanGone(rows, id)
+	if err != nil {
 		return err
 	}
 	expires := time.Now().Add(chat.KeysKept).UnixMilli()
@@ -137,9 +129,24 @@ func (w *writer) outliveRange(ctx context.Context, id, first, end int64) error {
 	return nil
 }
 
+func scanGone(rows *sql.Rows, room int64) (all []gone, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		g := gone{room: room}
+		if err := rows.Scan(&g.seq, &g.kind, &g.id, &g.user, &g.messageID, &g.ts); err != nil {
+			return nil, err
+		}
+		all = append(all, g)
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}
+
 func (w *writer) outliveOne(ctx context.Context, g gone, expires int64) error {
-	_, err := w.outlive.ExecContext(ctx, g.room, g.user, g.messageID, g.seq, g.kind, g.id, g.ts, expires)
-	return err
+	w.keys.exact = true
+	if _, err := w.outlive.ExecContext(ctx, g.room, g.user, g.messageID, g.seq, g.kind, g.id, g.ts, expires); err != nil {
+		return err
+	}
+	return w.dropKey(ctx, place{g.room, g.seq}, g.user, g.messageID)
 }
 
 // purge forgets the keys whose time has come.

@@ -107,9 +107,10 @@ func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
 	}
 	s.writer <- w
 	s.close = sync.OnceValue(func() error {
-		<-s.writer
+		w := <-s.writer
 		close(s.writer)
-		return errors.Join(read.Close(), write.Close()) // the last connection to close checkpoints the WAL
+		_ = w.transact(context.Background(), func(ctx context.Context, w *writer) error { return w.flushKeys(ctx) }) // else Open does it
+		return errors.Join(read.Close(), write.Close())                                                              // the last connection to close checkpoints the WAL
 	})
 	return s, nil
 }
