@@ -10,29 +10,39 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/metrics"
 )
 
 const maxAlert = 1_000 // characters
 
 // handler is everything at one address.
-func handler(cfg config, hub *chat.Hub) http.Handler {
+func handler(cfg config, hub *chat.Hub, who auth, watch *metrics.Metrics) http.Handler {
 	mux := http.NewServeMux()
 	// Pages connect as io(base, {path: "/ws/socket.io"}) or by the default path, and to the namespace "/" or "/ws".
 	mux.Handle("/socket.io/", hub)
 	mux.Handle("/ws/socket.io/", hub)
-	mux.Handle("/api/", api(cfg, hub))
+	mux.Handle("/api/", api(cfg, hub, who))
+	mux.Handle("GET /metrics", watch.Handler()) // nginx keeps it from the outside
+	mux.Handle("GET /healthz", hub.Health())
+	mux.Handle("GET /readyz", hub.Ready())
 	mux.Handle("/", page())
-	return mux
+	return chat.RequestIDs(mux)
 }
 
 // api is what pages and other programs call. CORS lets the pages of ALLOWED_ORIGINS read the answers; that those of other sites cannot send is the guard's part.
-func api(cfg config, hub *chat.Hub) http.Handler {
+func api(cfg config, hub *chat.Hub, who auth) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/auth", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]bool{"token": !cfg.anybody})
 	})
-	mux.Handle("GET /api/rooms", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { rooms(hub, w, r) }))
-	mux.Handle("POST /api/broadcast", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { broadcast(hub, w, r) }))
+	mux.Handle("GET /api/rooms", who.api(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { rooms(hub, w, r) })))
+	mux.Handle("POST /api/broadcast", who.api(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !mayBroadcast(cfg, r) {
+			refuse(w, http.StatusForbidden, chat.Forbidden, "this needs the role "+cfg.broadcast)
+			return
+		}
+		broadcast(hub, w, r)
+	})))
 
 	guard := http.NewCrossOriginProtection()
 	if len(cfg.origins) == 0 { // to rs/cors an empty list is everybody
@@ -51,12 +61,12 @@ func api(cfg config, hub *chat.Hub) http.Handler {
 func broadcast(hub *chat.Hub, w http.ResponseWriter, r *http.Request) {
 	text := r.FormValue("message")
 	if strings.TrimSpace(text) == "" || utf8.RuneCountInString(text) > maxAlert {
-		answer(w, http.StatusBadRequest, failure{chat.InvalidPayload, "message is missing or too long"})
+		refuse(w, http.StatusBadRequest, chat.InvalidPayload, "message is missing or too long")
 		return
 	}
 	if err := hub.Room(room).Emit("alert", map[string]string{"message": text}); err != nil {
 		slog.WarnContext(r.Context(), "broadcast", "error", err)
-		answer(w, http.StatusServiceUnavailable, failure{chat.Unavailable, "this node is stopping"})
+		refuse(w, http.StatusServiceUnavailable, chat.Unavailable, "this node is stopping")
 		return
 	}
 	slog.InfoContext(r.Context(), "broadcast", "characters", utf8.RuneCountInString(text))
@@ -78,15 +88,15 @@ func rooms(hub *chat.Hub, w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		slog.WarnContext(r.Context(), "rooms", "error", err)
-		answer(w, http.StatusServiceUnavailable, failure{chat.Unavailable, "the rooms are not known at the moment"})
+		refuse(w, http.StatusServiceUnavailable, chat.Unavailable, "the rooms are not known at the moment")
 		return
 	}
 	answer(w, http.StatusOK, map[string]any{"rooms": list})
 }
 
-type failure struct {
-	Code    chat.Code `json:"code"`
-	Message string    `json:"message"`
+// refuse answers in the form that acks have too.
+func refuse(w http.ResponseWriter, status int, code chat.Code, message string) {
+	answer(w, status, map[string]any{"ok": false, "error": chat.Errorf(code, "%s", message)})
 }
 
 func answer(w http.ResponseWriter, status int, v any) {

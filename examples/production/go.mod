@@ -4,18 +4,25 @@ go 1.26.0
 
 replace (
 	github.com/parleychat/chat => ../..
+	github.com/parleychat/chat/auth/jwt => ../../auth/jwt
+	github.com/parleychat/chat/metrics => ../../metrics
 	github.com/parleychat/chat/store/postgres => ../../store/postgres
 	github.com/parleychat/chat/store/sqlite => ../../store/sqlite
 )
 
 require (
+	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/parleychat/chat v0.0.0
+	github.com/parleychat/chat/auth/jwt v0.0.0
+	github.com/parleychat/chat/metrics v0.0.0
 	github.com/parleychat/chat/store/postgres v0.0.0
 	github.com/parleychat/chat/store/sqlite v0.0.0
 	github.com/rs/cors v1.11.1
 )
 
 require (
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/gobwas/httphead v0.1.0 // indirect
 	github.com/gobwas/ws v1.5.0 // indirect
@@ -29,11 +36,17 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
+	github.com/prometheus/client_golang v1.25.0 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
-	golang.org/x/text v0.41.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
 	modernc.org/libc v1.79.0 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect

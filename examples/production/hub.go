@@ -14,21 +14,37 @@ import (
 
 const room = "chat" // everybody is in it
 
-func newHub(cfg config, store chat.Store) (*chat.Hub, error) {
-	opts := []chat.Option{
+func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*chat.Hub, error) {
+	connects := max(1, cfg.connects)
+	rates := []chat.Rate{
+		{Event: "chat_message", PerSecond: 5, Burst: 10},
+		{PerSecond: 50, Burst: 200}, // of all events; a page that comes back asks for several pages of history
+		{Count: chat.Joins, PerSecond: 2, Burst: 50},
+		{Count: chat.Bytes, PerSecond: 64 << 10, Burst: 1 << 20},
+		// A whole office behind one address comes back at once after a restart.
+		{Per: chat.PerAddress, Count: chat.Connects, PerSecond: float64(connects), Burst: 10 * connects},
+	}
+	if cfg.connects == 0 {
+		rates = rates[:len(rates)-1]
+	}
+	return chat.New(append(who.options,
 		chat.WithStore(store),
 		chat.WithRooms(room),
+		chat.NamespaceAlias("/ws"), // io(base + "/ws") asks for a namespace, whatever the page meant
 		chat.WithOrigins(cfg.origins...),
+		chat.WithTrustedProxies(cfg.proxies...),
 		chat.WithHeartbeat(10*time.Second, 5*time.Second),
+		chat.WithLimits(chat.Limits{
+			Payload: 256 << 10, // nginx's client_max_body_size is above it
+			Text:    4_000,     // the page's maxText
+			Pending: 5_000, PendingPerAddress: 1_000,
+			ClientsPerAddress: 5_000, ClientsPerUser: 20, RoomsPerClient: 50,
+		}),
+		chat.WithRates(rates...),
 		chat.WithLogger(slog.Default()),
+		chat.WithObserver(observer),
 		chat.OnCall("whoami", whoami),
-		chat.WithLimits(chat.Limits{Text: 4_000, Payload: 256 << 10, ClientsPerUser: 20, ClientsPerAddress: 2_000, RoomsPerClient: 50}),
-	}
-	if cfg.anybody {
-		slog.Warn("AUTH=none: anybody may come in, under any name")
-		opts = append(opts, chat.WithAuth(anybody), chat.WithAnonymous())
-	}
-	return chat.New(opts...)
+	)...)
 }
 
 // open is the store that url names, and how to close it.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/metrics"
 )
 
 func main() {
@@ -41,21 +42,32 @@ func command(args []string) error {
 		return run(ctx, cfg)
 	case args[0] == "healthy":
 		return healthy(cfg.addr)
+	case args[0] == "token":
+		return token(cfg, args[1:])
 	}
-	return fmt.Errorf("unknown command %q: without one it serves; healthy asks a server at ADDR", args[0])
+	return fmt.Errorf("unknown command %q: it serves without one, or takes healthy, or token ID [NAME [ROLE…]]", args[0])
 }
 
 func run(ctx context.Context, cfg config) error {
+	if cfg.anybody {
+		slog.Warn("AUTH=none: anybody may come in, under any name")
+	}
+	who, err := newAuth(cfg)
+	if err != nil {
+		return err
+	}
+	defer who.close()
 	store, closeStore, err := open(ctx, cfg.database)
 	if err != nil {
 		return err
 	}
-	hub, err := newHub(cfg, store)
+	watch := metrics.New(metrics.Events("whoami"))
+	hub, err := newHub(cfg, store, who, watch)
 	if err != nil {
 		return errors.Join(err, closeStore())
 	}
 	server := &http.Server{
-		Handler: handler(cfg, hub),
+		Handler: handler(cfg, hub, who, watch),
 		// The Hub's long polls and WebSockets set deadlines of their own.
 		ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
 		IdleTimeout:    2 * time.Minute, // longer than nginx keeps a connection, or it would send a request into one that closes
