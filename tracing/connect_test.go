@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parleychat/chat"
@@ -182,4 +184,18 @@ func TestRecovered(t *testing.T) {
 	if value(connects[0], "chat.client_id") != value(connects[1], "chat.client_id") {
 		t.Error("another client")
 	}
+}
+
+// A page that goes away before the answer has a span all the same.
+func TestGoneMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := sdktrace.NewTracerProvider()
+	recorder := tracetest.NewSpanRecorder()
+	p.RegisterSpanProcessor(recorder)
+	o := tracing.New(tracing.WithTracerProvider(p)).(chat.ConnectObserver)
+	_, done := o.ObserveConnect(t.Context(), &chat.Handshake{Namespace: "/"})
+	done(nil, nil)
+	connect := spans{t, recorder.Ended()}.one("chat.connect")
+	has(t, connect, map[string]any{"chat.gone": true, "chat.client_id": nil})
+	status(t, connect, codes.Unset, "", "")
 }

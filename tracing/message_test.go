@@ -113,19 +113,26 @@ func TestHandlersContext(t *testing.T) {
 	s.below(s.one("chat.message").SpanContext(), "moderate")
 }
 
-// What a gate posts beside the message does not become the message's own.
+// What a gate posts is delivered in the message's trace, and is not the message.
 func TestPostInTheGate(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil, nil, chat.WithRooms("lobby"), chat.OnMessage(func(ctx context.Context, c *chat.Client, _ *chat.Entry) error {
-		_, err := c.Room("audit").Post(ctx, chat.Post{Text: "somebody wrote"})
-		return err
+		if _, err := c.Room("audit").Post(ctx, chat.Post{Text: "somebody was sent away"}); err != nil {
+			return err
+		}
+		return chat.Errorf(chat.Rejected, "secret words")
 	}))
 	chattest.Dial(t, w.hub).Call("chat_message", "hello")
 	s := w.stop()
-	has(t, s.one("chat.message"), map[string]any{"messaging.destination.name": "lobby"})
-	if n := len(s.named("chat.deliver")); n != 2 {
-		t.Errorf("%d deliveries", n)
+	message := s.one("chat.message")
+	has(t, s.below(message.SpanContext(), "chat.deliver"), map[string]any{"messaging.destination.name": "audit"})
+	status(t, message, codes.Unset, "", "REJECTED")
+	for _, key := range []string{"messaging.destination.name", "messaging.message.id"} {
+		if v := value(message, key); v.AsString() != "" {
+			t.Errorf("%s of a message that was not saved: %s", key, v.AsString())
+		}
 	}
+	s.none("secret")
 }
 
 // A trace goes from the host's POST to the delivery.

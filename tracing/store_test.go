@@ -7,12 +7,14 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/chattest"
 	"github.com/parleychat/chat/store/sqlite"
 )
 
@@ -33,6 +35,8 @@ func (g *gated) Append(ctx context.Context, entries []chat.Entry) ([]chat.Append
 	return g.Store.Append(ctx, entries)
 }
 
+const statement = 10 * time.Millisecond // of the bubble's time
+
 // batch saves a first message, and n as one batch behind it, each under a span of the host's; sampled says of which.
 func batch(t *testing.T, failure error, n int, sampled func(i int) bool) (w *world, hosts []trace.Span, s spans) {
 	t.Helper()
@@ -46,6 +50,7 @@ func batch(t *testing.T, failure error, n int, sampled func(i int) bool) (w *wor
 	w = start(t, nil, nil, chat.WithStore(g))
 	g.inside = func(ctx context.Context, entries int) {
 		_, span := w.provider.Tracer("driver").Start(ctx, "INSERT") // as instrumented drivers do
+		time.Sleep(statement)
 		span.End()
 	}
 	var all sync.WaitGroup
@@ -104,6 +109,9 @@ func TestBatchOfManyTraces(t *testing.T) {
 			if !share.StartTime().Equal(whole.StartTime()) || !share.EndTime().Equal(whole.EndTime()) {
 				t.Error("a share of another time than the batch's")
 			}
+			if d := share.EndTime().Sub(share.StartTime()); d < statement {
+				t.Errorf("the store's share is %v", d)
+			}
 			s.below(h.SpanContext(), "chat.deliver")
 		}
 		if n := len(s.named("chat.store append")); n != 4 {
@@ -161,4 +169,20 @@ func TestStoreFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What the Hub asks its store for by itself is a trace of its own.
+func TestStoreCallsOfTheHub(t *testing.T) {
+	t.Parallel()
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "chat.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	w := start(t, nil, nil, chat.WithStore(store))
+	chattest.Dial(t, w.hub).Call("join_room", map[string]string{"room": "lobby"})
+	s := w.stop()
+	bounds := s.one("chat.store bounds")
+	root(t, bounds)
+	has(t, bounds, map[string]any{"chat.store.op": "bounds"})
 }

@@ -38,7 +38,7 @@ func TestNotSampled(t *testing.T) {
 // The page of a traced user: what docs/tracing.md says of sampling by the connect.
 func TestSamplerSeesTheConnect(t *testing.T) {
 	t.Parallel()
-	w := start(t, likeItsConnect{}, nil, chat.WithRooms("lobby"))
+	w := start(t, likeItsConnect{sdktrace.NeverSample()}, nil, chat.WithRooms("lobby"))
 	traced := chattest.Dial(t, w.hub, chattest.Auth(map[string]string{"traceparent": pageParent}))
 	other := chattest.Dial(t, w.hub)
 	traced.Call("chat_message", "one")
@@ -48,18 +48,16 @@ func TestSamplerSeesTheConnect(t *testing.T) {
 	has(t, s.one("chat.message"), map[string]any{"chat.client_id": traced.ID()})
 }
 
-type likeItsConnect struct{}
+type likeItsConnect struct{ sdktrace.Sampler } // the one for all others
 
-func (likeItsConnect) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+func (s likeItsConnect) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
 	for _, l := range p.Links {
 		if l.SpanContext.IsSampled() {
 			return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample}
 		}
 	}
-	return sdktrace.SamplingResult{Decision: sdktrace.Drop}
+	return s.Sampler.ShouldSample(p)
 }
-
-func (likeItsConnect) Description() string { return "LikeItsConnect" }
 
 // The context that lives as long as a connection lets go of the connect's span when that has ended.
 func TestEndedConnectIsLetGo(t *testing.T) {
