@@ -99,6 +99,11 @@ func (l *legacyHandler) Closed(reason engineio.Reason, unsent []uint64) {
 	l.hub.legacyClients.Add(-1)
 }
 
+// Farewell implements engineio.Farewell, which legacy's handlers do.
+func (l *legacyHandler) Farewell(reason engineio.Reason) []*engineio.Packet {
+	return l.Handler.(engineio.Farewell).Farewell(reason)
+}
+
 // trimRequest is what auth may look at, without the body and all else that would stay in memory as long as
 // the connection.
 func (h *core) trimRequest(r *http.Request) *http.Request {
@@ -133,6 +138,7 @@ type ticket struct {
 	sid     string // the same session's
 	offset  string
 	lost    *lostSession
+	revival *revival
 	end     bool     // of the connection too, for one who is refused
 	allowed []string // rooms of the session that the policy still lets it have
 }
@@ -188,7 +194,9 @@ func (sp *space) authorize(ctx context.Context, req *socketio.ConnectRequest, t 
 		return err
 	}
 	if t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5 {
-		sp.findLost(ctx, t)
+		if sp.findLost(ctx, t); t.lost == nil {
+			t.revival = sp.revive(ctx, t)
+		}
 	}
 	if err, per := sp.admit(t, hostOf(t.remote)); err != nil {
 		who := LimitHit{Limit: "ClientsPerUser", Step: LimitRefused, Per: per, Namespace: sp.name, UserID: t.user.ID, Address: hostOf(t.remote)}
@@ -434,7 +442,8 @@ func (c *Client) begin() {
 func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	lost := t.lost
 	if lost == nil || sp.recovery.lost[t.pid] != lost {
-		return nil
+		packets, _ := sp.reviveLocked(c, t)
+		return packets
 	}
 	lost.rooms = slices.DeleteFunc(lost.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
 	replay, ok := sp.recovery.replayLocked(lost, t.offset, c)
@@ -459,7 +468,10 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 // joinFirstLocked subscribes a new client to the rooms of its session and to those that everybody is in.
 func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 	var news []*presence
-	if c.recovered {
+	switch {
+	case c.recovered && t.lost == nil:
+		news = sp.joinRevivedLocked(c, t.revival)
+	case c.recovered:
 		for _, m := range t.lost.rooms {
 			news = append(news, sp.subscribeLocked(c, m.room.name))
 			// Of what has just been replayed the client may again get nothing: the next recovery starts where
@@ -473,7 +485,7 @@ func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 		}
 	}
 	for _, name := range t.user.Rooms {
-		if !c.recovered || !slices.Contains(t.lost.client.User().Rooms, name) {
+		if !c.recovered || t.lost != nil && !slices.Contains(t.lost.client.User().Rooms, name) {
 			news = append(news, sp.subscribeLocked(c, name))
 		}
 	}

@@ -337,6 +337,8 @@ func (c *conn) admitted(m *member, ticket socketio.Ticket) {
 	}
 }
 
+var _ engineio.Farewell = (*conn)(nil)
+
 // Farewell implements engineio.Farewell.
 func (c *conn) Farewell(reason engineio.Reason) []*engineio.Packet {
 	var namespaces []string

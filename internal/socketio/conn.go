@@ -167,6 +167,8 @@ func (c *conn) joined(namespace []byte) *link {
 	return l
 }
 
+var _ engineio.Farewell = (*conn)(nil)
+
 // Farewell implements engineio.Farewell.
 func (c *conn) Farewell(reason engineio.Reason) []*engineio.Packet {
 	var namespaces []string
