@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parleychat/chat"
@@ -34,7 +35,7 @@ func newHub(t *testing.T, opts ...chat.Option) *chat.Hub {
 // whoami answers with what the Hub knows of a client.
 var whoami = chat.OnCall("whoami", func(_ context.Context, c *chat.Client, _ any) (map[string]any, error) {
 	u := c.User()
-	return map[string]any{"id": u.ID, "name": u.Name, "roles": u.Roles, "rooms": u.Rooms, "token": u.TokenID, "expires": u.Expires.Unix()}, nil
+	return map[string]any{"id": u.ID, "name": u.Name, "roles": u.Roles, "rooms": c.Rooms(), "token": u.TokenID, "expires": u.Expires.Unix()}, nil
 })
 
 func TestSources(t *testing.T) {
@@ -61,6 +62,7 @@ func TestSources(t *testing.T) {
 		"cookie":                     {hub, dial{cookie(of("a"))}, "a"},
 		"query":                      {hub, dial{query(of("a"))}, "a"},
 		"cookie not asked for":       {without, dial{cookie(of("a")), chattest.Header("Cookie", "token="+of("a"))}, ""},
+		"query without a name":       {without, dial{chattest.Query("", of("a"))}, ""},
 		"query not asked for":        {without, dial{query(of("a")), chattest.Query("token", of("a"))}, ""},
 		"nothing":                    {hub, nil, ""},
 		"payload first":              {hub, dial{payload(of("a")), header("Bearer " + of("b")), cookie(of("c")), query(of("d"))}, "a"},
@@ -186,6 +188,99 @@ func TestAuthWithoutARequest(t *testing.T) {
 	if _, err := v.Auth(t.Context(), &chat.Handshake{}); codeOf(err) != chat.Unauthorized {
 		t.Fatal(err)
 	}
+}
+
+// A token is replaced while the client stays, and only by one of the same user; at the end of the last one the client has to go.
+func TestRefreshAndEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, chat.WithAuth(newVerifier(t, jwt.WithSecret(jwt.HS256, secret)).Auth), whoami)
+		began := time.Now()
+		token := func(id string, d time.Duration, rooms ...string) map[string]any {
+			return map[string]any{"token": sign(t, jwt.HS256, secret, claims(map[string]any{"sub": id, "exp": began.Add(d).Unix(), "rooms": rooms}), nil)}
+		}
+		at := func(d time.Duration) string { return began.Add(d).UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+		expiring := func(c *chattest.Client) (p struct {
+			ExpiresAt string `json:"expires_at"`
+		}) {
+			c.Expect("auth_expiring").Decode(0, &p)
+			return p
+		}
+		c := chattest.Dial(t, hub, chattest.Auth(token("u1", 10*time.Minute, "a")), chattest.Timeout(time.Hour))
+		if p := expiring(c); p.ExpiresAt != at(10*time.Minute+30*time.Second) {
+			t.Fatalf("%+v", p)
+		}
+		refresh := func(auth map[string]any) (a struct {
+			OK        bool   `json:"ok"`
+			ExpiresAt string `json:"expires_at"`
+			Error     struct{ Code chat.Code }
+		}) {
+			c.Call("refresh_auth", auth).Decode(0, &a)
+			return a
+		}
+		for want, auth := range map[chat.Code]map[string]any{
+			chat.Forbidden: token("u2", time.Hour), chat.TokenExpired: token("u1", time.Minute), chat.Unauthorized: {"token": "x"}, chat.InvalidPayload: {"token": 7},
+		} {
+			if a := refresh(auth); a.OK || a.Error.Code != want {
+				t.Fatalf("%+v, want %s", a, want)
+			}
+		}
+		if a := refresh(token("u1", 20*time.Minute, "a", "b")); !a.OK || a.ExpiresAt != at(20*time.Minute+30*time.Second) {
+			t.Fatalf("%+v", a)
+		}
+		if rooms := strings.Join(who(c).Rooms, " "); rooms != "a b" {
+			t.Fatalf("in the rooms %q", rooms)
+		}
+		expiring(c)
+		var e struct{ Code chat.Code }
+		c.Expect("error").Decode(0, &e)
+		if e.Code != chat.TokenExpired || time.Since(began) != 20*time.Minute+30*time.Second {
+			t.Fatalf("%+v after %v", e, time.Since(began))
+		}
+		c.WaitClosed()
+	})
+}
+
+// What was issued before a revocation is no good, by its user or by its id; what is issued after it is.
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, chat.WithAuth(newVerifier(t, jwt.WithSecret(jwt.HS256, secret)).Auth))
+		token := func(id, jti string) chattest.Option {
+			return chattest.Auth(map[string]any{"token": sign(t, jwt.HS256, secret, claims(map[string]any{"sub": id, "jti": jti}), nil)})
+		}
+		ended := func(c *chattest.Client) {
+			t.Helper()
+			var e struct{ Code chat.Code }
+			c.Expect("error").Decode(0, &e)
+			if e.Code != chat.Unauthorized {
+				t.Fatalf("%+v", e)
+			}
+			c.WaitClosed()
+		}
+		refused := func(o chattest.Option) {
+			t.Helper()
+			_, err := chattest.TryDial(t, hub, o)
+			wantRefused(t, err, chat.Unauthorized)
+		}
+		one, two, other := token("u1", "t1"), token("u1", "t2"), token("u2", "t3")
+		c1, c2, c3 := chattest.Dial(t, hub, one), chattest.Dial(t, hub, two), chattest.Dial(t, hub, other)
+		if err := hub.RevokeToken(t.Context(), "t1"); err != nil {
+			t.Fatal(err)
+		}
+		ended(c1)
+		refused(one)
+		chattest.Dial(t, hub, two).Close()
+		if err := hub.Revoke(t.Context(), "u1"); err != nil {
+			t.Fatal(err)
+		}
+		ended(c2)
+		refused(two)
+		refused(token("u1", "t4")) // iat has no parts of a second: it is not after the revocation
+		time.Sleep(time.Second)
+		chattest.Dial(t, hub, token("u1", "t5")).Close()
+		c3.Call("join_room", map[string]any{"room": "a"}) // another user is where it was
+	})
 }
 
 func TestMiddleware(t *testing.T) {

@@ -207,6 +207,23 @@ func TestKeyIDs(t *testing.T) {
 	})
 }
 
+// A token without an id costs no more than 8 verifications.
+func TestManyKeysWithoutIDs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		keys, jwks := make([]ed25519.PrivateKey, 9), make([]map[string]any, 9)
+		for i := range keys {
+			keys[i] = newEd()
+			jwks[i] = jwkOf("", keys[i].Public())
+		}
+		s := &issuer{}
+		s.publish(jwks...)
+		v := s.verifier(t)
+		wantCode(t, v, by(t, keys[7], ""), "")
+		wantCode(t, v, by(t, keys[8], ""), chat.Unauthorized)
+	})
+}
+
 func TestJWKSIsFetchedByItsAge(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -284,6 +301,15 @@ func TestJWKSDownAndBack(t *testing.T) {
 		time.Sleep(time.Minute) // the longest between attempts
 		wantCode(t, v, token, "")
 		wantCode(t, v, by(t, b, "b"), "")
+
+		// The next time it is down attempts begin close together again.
+		s.set(down)
+		time.Sleep(15 * time.Minute)
+		synctest.Wait()
+		s.publish()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		wantCode(t, v, token, chat.Unauthorized)
 	})
 }
 
@@ -354,16 +380,15 @@ func TestJWKSSilent(t *testing.T) {
 		if d := time.Since(began); d != 5*time.Second {
 			t.Fatalf("waited %v", d)
 		}
-		// Who will not wait so long does not.
-		time.Sleep(15 * time.Second)
-		synctest.Wait()
+		// Who will not wait so long does not. Attempts begin at 0, 6, 13 and 22 s.
+		time.Sleep(17*time.Second + 500*time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began = time.Now()
-		if _, err := v.Verify(ctx, by(t, k, "a")); codeOf(err) != chat.Unavailable {
+		if _, err := v.Verify(ctx, by(t, k, "a")); codeOf(err) != chat.Unavailable || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
-		if d := time.Since(began); d > time.Second {
+		if d := time.Since(began); d != time.Second {
 			t.Fatalf("waited %v", d)
 		}
 	})
@@ -431,6 +456,32 @@ func TestJWKSLog(t *testing.T) {
 		}
 	})
 }
+
+// A redirect goes nowhere that an address may not be.
+func TestRedirectToPlainHTTP(t *testing.T) {
+	t.Parallel()
+	k := newEd()
+	transport := roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Hostname() == "id.example.com" {
+			return response(http.StatusOK, setOf(jwkOf("a", k.Public())), ""), nil
+		}
+		res := response(http.StatusFound, nil, "")
+		res.Header.Set("Location", "http://id.example.com/keys")
+		return res, nil
+	})
+	for _, base := range []string{"http://127.0.0.1/keys", "http://[::1]/keys"} {
+		opts := []jwt.Option{
+			jwt.WithJWKS(base, jwt.EdDSA), jwt.WithAudience("chat"), jwt.WithHTTPClient(&http.Client{Transport: transport}),
+			jwt.WithLogger(slog.New(slog.DiscardHandler)),
+		}
+		wantCode(t, newVerifier(t, opts...), by(t, k, "a"), chat.Unavailable)
+		wantCode(t, newVerifier(t, append(opts, jwt.WithPlainHTTP())...), by(t, k, "a"), "")
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // Over a real connection: the client that WithJWKS has by itself, and redirects.
 func TestJWKSOverHTTP(t *testing.T) {

@@ -116,22 +116,18 @@ func (v *Verifier) keys(ctx context.Context) gojwt.Keyfunc {
 				return nil, fmt.Errorf("%w: %w", errNoKeys, err)
 			}
 		}
-		return usable(found, a)
+		return fitting(found, a), nil
 	}
 }
 
-// triedMost is how many keys a token that names none is tried with.
+// triedMost is how many keys a token is tried with that does not name one.
 const triedMost = 8
 
-func usable(found []key, a Algorithm) (any, error) {
-	var set gojwt.VerificationKeySet
+func fitting(found []key, a Algorithm) (set gojwt.VerificationKeySet) {
 	for _, k := range found {
 		if k.fits(a) && len(set.Keys) < triedMost {
 			set.Keys = append(set.Keys, k.value)
 		}
 	}
-	if len(set.Keys) == 0 {
-		return nil, errUnknownKey
-	}
-	return set, nil
+	return set
 }

@@ -74,6 +74,8 @@ func WithPEM(a Algorithm, data []byte) Option {
 // names a key that is not there, which is at most once in 10 s. Who has such a token waits; nobody else does. While the address does not answer
 // (within 5 s, with at most 256 KiB and 64 keys) the old keys are used, for at most a day. Without keys, or with an unknown one, the error is then chat.Unavailable.
 //
+// A token's kid has to be the key's. A token without one is tried with the first 8 keys that fit. A secret in the set, or a key whose private part is published, is never used.
+//
 // New does not wait for the first fetch. Close ends them.
 func WithJWKS(address string, algs ...Algorithm) Option {
 	return optionFunc(func(s *settings) {
@@ -134,8 +136,7 @@ func WithLeeway(d time.Duration) Option {
 	})
 }
 
-// WithoutExpiry takes tokens that have no exp. Without it they are refused: nothing but Hub.Revoke would ever end them, and
-// that only until the process does.
+// WithoutExpiry takes tokens that have no exp. Without it they are refused: nothing but a revocation would ever end them, and that is forgotten after chat.WithTokenLife.
 func WithoutExpiry() Option { return optionFunc(func(s *settings) { s.eternal = true }) }
 
 // Claims are the names under which a token has a user. An empty one is its default. A name that the token does not have as it is, and with

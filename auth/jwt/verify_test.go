@@ -328,6 +328,13 @@ func TestKeysSideBySide(t *testing.T) {
 	wantCode(t, v, sign(t, jwt.EdDSA, old, claims(nil), nil), "")
 	wantCode(t, v, sign(t, jwt.EdDSA, next, claims(nil), nil), "")
 	wantCode(t, v, sign(t, jwt.EdDSA, newEd(), claims(nil), nil), chat.Unauthorized)
+
+	short, long := []byte(strings.Repeat("s", 64)), []byte(strings.Repeat("l", 64))
+	v = newVerifier(t, jwt.WithSecret(jwt.HS256, short), jwt.WithSecret(jwt.HS512, long))
+	wantCode(t, v, sign(t, jwt.HS256, short, claims(nil), nil), "")
+	wantCode(t, v, sign(t, jwt.HS512, long, claims(nil), nil), "")
+	wantCode(t, v, sign(t, jwt.HS256, long, claims(nil), nil), chat.Unauthorized)
+	wantCode(t, v, sign(t, jwt.HS512, short, claims(nil), nil), chat.Unauthorized)
 }
 
 func TestCertificate(t *testing.T) {
@@ -344,6 +351,13 @@ func TestCertificate(t *testing.T) {
 	if _, err := jwt.New(jwt.WithPEM(jwt.EdDSA, append(cert, cert...))); err == nil {
 		t.Fatal("two certificates taken")
 	}
+}
+
+func TestPKCS1(t *testing.T) {
+	t.Parallel()
+	block := &pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey)}
+	v := newVerifier(t, jwt.WithPEM(jwt.PS256, pem.EncodeToMemory(block)))
+	wantCode(t, v, sign(t, jwt.PS256, rsaKey(), claims(nil), nil), "")
 }
 
 func TestNewRefuses(t *testing.T) {
