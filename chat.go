@@ -48,6 +48,7 @@ type core struct {
 	handlers tracker
 	journal  journal
 	revoked  revocations
+	keeping  keeping
 	ready    readiness
 	draining atomic.Bool
 	shutdown sync.Mutex // one Shutdown at a time

@@ -45,15 +45,16 @@ type Client struct {
 
 // rare is what most clients do not have.
 type rare struct {
-	values  map[any]any
-	life    context.Context
-	endLife context.CancelFunc
-	address string      // counted for Limits.ClientsPerAddress
-	why     string      // the Hub has disconnected it
-	remote  string      // the address, where there is an auth
-	expiry  *time.Timer // of the token; nil: there is none, or it is over
-	rated   *rated      // nil: the namespace has no rates
-	unacked []uint64    // see lostSession; of the session before, until the client has an offset past them
+	values   map[any]any
+	life     context.Context
+	endLife  context.CancelFunc
+	address  string      // counted for Limits.ClientsPerAddress
+	why      string      // the Hub has disconnected it
+	remote   string      // the address, where there is an auth
+	snapshot *snapshot   // when Shutdown closed it
+	expiry   *time.Timer // of the token; nil: there is none, or it is over
+	rated    *rated      // nil: the namespace has no rates
+	unacked  []uint64    // see lostSession; of the session before, until the client has an offset past them
 }
 
 func (c *Client) rareLocked() *rare {
@@ -125,7 +126,12 @@ func (c *Client) Recovered() bool { return c.recovered }
 func (c *Client) Protocol() int { return int(c.protocol) }
 
 // Transport is what the client uses at the moment: "polling" or "websocket".
-func (c *Client) Transport() string { return c.sess.Transport() }
+func (c *Client) Transport() string {
+	if c.sess == nil { // it stands for a session of another process, while its rooms' policy is asked
+		return ""
+	}
+	return c.sess.Transport()
+}
 
 // Context ends when the client leaves. It has no values.
 func (c *Client) Context() context.Context {

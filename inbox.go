@@ -224,6 +224,9 @@ func (c *Client) logPanic(where string, p any) {
 // Closed implements socketio.Socket: the connection is gone.
 func (c *Client) Closed(reason engineio.Reason, unsent []uint64) {
 	c.stopTaking()
+	if reason == engineio.ReasonShutdown {
+		c.keepSnapshot(unsent)
+	}
 	c.space.depart(c, reason, unsent)
 	why := c.why(reason)
 	for _, f := range c.space.set.onDisconnect {

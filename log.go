@@ -189,7 +189,7 @@ func (l *roomLog) putOut(s *appended, enc socketio.Encoded, over bool) (ok, deli
 	l.end = s.Entry.Seq
 	l.known.Store(true)
 	o := sp.numberLocked("new_message", enc)
-	o.author = s.Entry.UserID
+	o.author, o.seq = s.Entry.UserID, s.Entry.Seq
 	to := &audience{rooms: []string{l.name}}
 	if s.ackLocked(enc, sp.counter) && !sp.set.echo {
 		to.notClients = []string{s.from.client.id}

@@ -99,8 +99,13 @@ func (sp *space) leaveLocked(r *room, c *Client, dropped bool) {
 		sp.goneLocked(p)
 		return
 	}
+	sp.awaitLocked(p, sp.hub.set.grace)
+}
+
+// awaitLocked waits for a user to come back.
+func (sp *space) awaitLocked(p *presence, within time.Duration) {
 	var timer *time.Timer
-	timer = time.AfterFunc(sp.hub.set.grace, func() {
+	timer = time.AfterFunc(within, func() {
 		sp.mu.Lock()
 		defer sp.mu.Unlock()
 		// The user may have come back, and even left again, after the timer fired and before the lock was had.

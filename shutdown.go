@@ -85,6 +85,8 @@ func (h *core) closeClients(ctx context.Context) {
 	if len(clients) > 0 {
 		h.log().Info("chat: draining", "clients", len(clients), "over", window)
 	}
+	back := time.Now().Add(window + backWithin)
+	h.keepPresence(back)
 	turn := func(i int) time.Duration { return window * time.Duration(i) / time.Duration(len(clients)) }
 	for i, c := range clients {
 		_ = c.Emit("server_draining", map[string]int64{"reconnect_after_ms": 1000 + turn(i).Milliseconds()}) // fails on a closed Hub only
@@ -98,7 +100,7 @@ func (h *core) closeClients(ctx context.Context) {
 			}
 		}
 		c.stopTaking()
-		c.push(job{hook: func() { c.sess.Close(engineio.ReasonShutdown) }})
+		c.push(job{hook: func() { c.closeKept(back) }})
 	}
 	h.closeOthers(clients)
 }

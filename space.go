@@ -26,18 +26,20 @@ type space struct {
 	// is in every outbox: an offset then says exactly what a client has seen, since events enter each outbox
 	// in the order of their numbers. Nothing under it blocks: Session.Send and the methods of Link only
 	// queue.
-	mu       sync.Mutex
-	closed   bool
-	clients  map[string]*Client // by sid
-	users    map[string]*Client // by user id, the rest by nextOfUser; see ofUserLocked
-	rooms    map[string]*room
-	perAddr  map[string]int // clients of an address, those on the way in included
-	arriving map[string]int // clients on the way in, by user id
-	counter  uint64         // number of the last event, out of the Hub's
-	batch    engineio.Batch
-	recovery recovery
-	typing   map[typist]*time.Timer
-	later    *time.Timer // ends the wait of presence in large rooms; nil: nothing waits
+	mu         sync.Mutex
+	closed     bool
+	clients    map[string]*Client // by sid
+	users      map[string]*Client // by user id, the rest by nextOfUser; see ofUserLocked
+	rooms      map[string]*room
+	perAddr    map[string]int // clients of an address, those on the way in included
+	arriving   map[string]int // clients on the way in, by user id
+	counter    uint64         // number of the last event, out of the Hub's
+	batch      engineio.Batch
+	recovery   recovery
+	typing     map[typist]*time.Timer
+	asked      map[string]bool // rooms whose presence of before the start the store was asked for
+	askedSince time.Time
+	later      *time.Timer // ends the wait of presence in large rooms; nil: nothing waits
 }
 
 // room is what the Hub knows of a room that has somebody in it.
@@ -75,6 +77,7 @@ type outgoing struct {
 	name   string
 	args   socketio.Encoded
 	offset string
+	seq    uint64 // of the log's entry that it brings; 0: it brings none
 	author string // of the log's entry that it brings; empty: it brings none, or nobody's
 	encodings
 	aliased map[uint8]*encodings // for clients that know the namespace by another name
@@ -142,11 +145,16 @@ func (sp *space) numberLocked(event string, args socketio.Encoded) *outgoing {
 	o := &outgoing{space: sp, name: event, args: args}
 	if sp.recovery.window > 0 {
 		sp.recovery.tickLocked()
-		var buf [40]byte
-		b := append(append(buf[:0], sp.epoch...), '.')
-		o.offset = string(strconv.AppendUint(b, sp.counter, 10))
+		o.offset = sp.offset()
 	}
 	return o
+}
+
+// offset is that of the last event. The namespace's mu is held.
+func (sp *space) offset() string {
+	var buf [40]byte
+	b := append(append(buf[:0], sp.epoch...), '.')
+	return string(strconv.AppendUint(b, sp.counter, 10))
 }
 
 // sendLocked puts an event into the outboxes of an audience; keep is for what a recovery replays.
@@ -173,18 +181,24 @@ func (sp *space) subscribeLocked(c *Client, name string) *presence {
 	if c.membershipLocked(name) != nil {
 		return nil
 	}
-	r := sp.rooms[name]
-	if r == nil {
-		r = &room{name: name, users: map[string]*presence{}}
-		sp.rooms[name] = r
-		sp.hub.journal.open(sp, name)
-	}
+	r := sp.roomLocked(name)
 	c.rooms = append(c.rooms, membership{room: r, index: len(r.members), since: sp.counter})
 	r.members = append(r.members, c)
 	for _, f := range sp.set.onJoin {
 		c.push(job{hook: func() { f(c.handlerContext(), c, name) }})
 	}
 	return r.arriveLocked(c)
+}
+
+// roomLocked is a room that somebody is about to be in.
+func (sp *space) roomLocked(name string) *room {
+	r := sp.rooms[name]
+	if r == nil {
+		r = &room{name: name, users: map[string]*presence{}}
+		sp.rooms[name] = r
+		sp.hub.journal.open(sp, name)
+	}
+	return r
 }
 
 // unsubscribeLocked takes a client out of a room; dropped is for one whose connection broke and who may be back.

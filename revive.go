@@ -1,0 +1,361 @@
+package chat
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// A session that Shutdown closes goes to the store, where that is a Keeper: its client recovers on whichever node it comes back to. That node
+// has the rooms' entries from the store; of other events it knows nothing, but for presence: who was in the room is taken for away, as after a drop, and
+// has until a moment after the drain to come back unnoticed.
+
+const (
+	keepBatch    = 256
+	presenceMost = 1000             // users of a room who are kept
+	backWithin   = 10 * time.Second // of the end of the drain
+)
+
+// snapshot is what a session was when it was closed: all up to there is written before the connection ends, and nothing after it.
+type snapshot struct {
+	ID    string      `json:"id"`
+	User  string      `json:"user"`
+	Epoch string      `json:"epoch"`
+	Last  uint64      `json:"last"` // number of the last event that the client was sent; 0: none
+	Rooms []roomPlace `json:"rooms"`
+	Back  time.Time   `json:"back"` // until when presence waits
+}
+
+// roomPlace is up to where a client has seen a room's log.
+type roomPlace struct {
+	Name string `json:"name"`
+	Seq  uint64 `json:"seq"`
+}
+
+// closeKept closes a client's connection, and notes what its session was.
+func (c *Client) closeKept(back time.Time) {
+	sp := c.space
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if !c.gone {
+		c.snapLocked(back)
+	}
+	c.sess.Close(engineio.ReasonShutdown)
+}
+
+func (c *Client) snapLocked(back time.Time) {
+	sp := c.space
+	if _, ok := sp.hub.set.store.(Keeper); !ok || c.pid == (pid{}) || c.rare != nil && len(c.rare.values) > 0 {
+		return // what the host has Set stays in this process
+	}
+	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Last: c.sent.last, Back: back, Rooms: make([]roomPlace, len(c.rooms))}
+	for i := range c.rooms {
+		name := c.rooms[i].room.name
+		end, known := sp.hub.journal.endLocked(sp, name)
+		if !known {
+			return
+		}
+		s.Rooms[i] = roomPlace{name, end}
+	}
+	c.rareLocked().snapshot = s
+}
+
+// endLocked is the last Seq of a room's log that was delivered. The namespace's mu is held.
+func (j *journal) endLocked(sp *space, room string) (end uint64, known bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l := j.logs[roomKey{sp.name, room}]
+	if l == nil || !l.known.Load() {
+		return 0, false
+	}
+	return l.end, true
+}
+
+// keepSnapshot hands a closed client's session to the store.
+func (c *Client) keepSnapshot(unsent []uint64) {
+	c.space.mu.Lock()
+	var s *snapshot
+	if c.rare != nil && len(unsent) == 0 && len(c.rare.unacked) == 0 {
+		s = c.rare.snapshot
+	}
+	c.space.mu.Unlock()
+	if s == nil {
+		return
+	}
+	value, err := json.Marshal(s)
+	if err != nil {
+		return // it holds nothing that does not encode
+	}
+	c.space.hub.keeping.add(c.space.hub, Kept{
+		Key: keptKey("session", c.space.name, c.pid.String()), Value: value, Until: time.Now().Add(c.space.hub.set.recoveryWindow),
+	})
+}
+
+// keptKey hides what it is made of: whoever reads the store must not be able to recover somebody's session.
+func keptKey(of ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(of, "\x00")))
+	return of[0] + ":" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// keepPresence hands over who is in the rooms.
+func (h *core) keepPresence(back time.Time) {
+	if _, ok := h.set.store.(Keeper); !ok || h.set.recoveryWindow == 0 {
+		return
+	}
+	for _, sp := range h.spaces {
+		var values []Kept
+		sp.mu.Lock()
+		for name := range sp.rooms {
+			value, err := json.Marshal(sp.membersLocked(name, presenceMost))
+			if err == nil {
+				values = append(values, Kept{Key: keptKey("presence", sp.name, name), Value: value, Until: back.Add(h.set.recoveryWindow)})
+			}
+		}
+		sp.mu.Unlock()
+		h.keeping.add(h, values...)
+	}
+}
+
+// keeping is what is on its way to a Keeper.
+type keeping struct {
+	mu   sync.Mutex // guards what follows; innermost
+	vals []Kept
+	busy bool
+}
+
+// add has values kept, together with those that come meanwhile.
+func (k *keeping) add(h *core, values ...Kept) {
+	if len(values) == 0 {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.vals = append(k.vals, values...)
+	if !k.busy && h.handlers.enter() {
+		k.busy = true
+		go k.work(h)
+	}
+}
+
+func (k *keeping) work(h *core) {
+	defer h.handlers.leave()
+	for {
+		k.mu.Lock()
+		batch := k.vals[:min(len(k.vals), keepBatch)]
+		k.vals = k.vals[len(batch):]
+		k.busy = len(batch) > 0
+		k.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		if err := h.keep(batch); err != nil {
+			h.log().Error("chat: sessions were not kept", "error", err, "values", len(batch))
+		}
+	}
+}
+
+func (h *core) keep(values []Kept) (err error) {
+	ctx, cancel := context.WithTimeout(h.life, h.set.timeouts.Store)
+	defer cancel()
+	defer h.observed(&ctx, "keep", &err)()
+	defer recovered(&err)
+	return h.set.store.(Keeper).Keep(ctx, values)
+}
+
+func (h *core) take(ctx context.Context, key string) (value []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.set.timeouts.Store)
+	defer cancel()
+	defer h.observed(&ctx, "take", &err)()
+	defer recovered(&err)
+	return h.set.store.(Keeper).Take(ctx, key)
+}
+
+// revival is a session of another process that was found in the store.
+type revival struct {
+	snapshot
+	rooms  []revivedRoom
+	number uint64 // the namespace's counter before the rooms were read
+}
+
+// revivedRoom is what was written in a room since.
+type revivedRoom struct {
+	name    string
+	end     uint64 // the last Seq delivered here when entries were read, which end there
+	entries []Entry
+	members []Member // who was there; nil: known already, or not kept
+}
+
+// revive looks in the store for the session that a client wants back. nil: it is not there, or cannot be made whole.
+func (sp *space) revive(ctx context.Context, t *ticket) *revival {
+	if _, ok := sp.hub.set.store.(Keeper); !ok {
+		return nil
+	}
+	value, err := sp.hub.take(ctx, keptKey("session", sp.name, t.pid.String()))
+	if err != nil {
+		sp.hub.log().ErrorContext(ctx, "chat: store failed", "error", err, "call", "take")
+		return nil
+	}
+	r := &revival{}
+	if value == nil || json.Unmarshal(value, &r.snapshot) != nil || r.ID != t.sid || !sp.sameUser(r.User, t.user.ID) || !r.seenAll(t.offset) {
+		return nil
+	}
+	sp.mu.Lock()
+	r.number = sp.counter
+	sp.mu.Unlock()
+	stand := &Client{space: sp, id: r.ID, userID: r.User, values: t.values, request: t.request, protocol: uint8(t.proto), gone: true}
+	if !t.user.bare() {
+		stand.user.Store(&t.user)
+	}
+	room := sp.hub.set.limits.Outbox / 2
+	for _, p := range r.Rooms {
+		if sp.set.policy.UserRoomsOnly && !stand.listed(p.Name) || !sp.mayHaveBack(ctx, stand, p.Name) {
+			continue
+		}
+		rr, err := sp.readSince(ctx, p, &room)
+		if err != nil {
+			return nil
+		}
+		r.rooms = append(r.rooms, rr)
+	}
+	for i := range r.rooms {
+		r.rooms[i].members = sp.takePresence(ctx, r.rooms[i].name)
+	}
+	return r
+}
+
+// seenAll tells whether a client with that offset has got all that it was sent.
+func (s *snapshot) seenAll(offset string) bool {
+	epoch, number, _ := strings.Cut(offset, ".")
+	n, err := strconv.ParseUint(number, 10, 64)
+	return s.Last == 0 || err == nil && epoch == s.Epoch && n >= s.Last
+}
+
+// readSince reads what was written in a room after a place, up to what has been delivered here. room is what is left of an outbox.
+func (sp *space) readSince(ctx context.Context, p roomPlace, room *int) (rr revivedRoom, err error) {
+	rr.name = p.Name
+	if err := sp.waitKnown(ctx, p.Name); err != nil {
+		return rr, err
+	}
+	sp.mu.Lock()
+	end, known := sp.hub.journal.endLocked(sp, p.Name)
+	sp.mu.Unlock()
+	if !known || end < p.Seq { // a store that has gone back
+		return rr, errUnavailable
+	}
+	rr.end = end
+	ctx, cancel := context.WithTimeout(ctx, sp.hub.set.timeouts.Store)
+	defer cancel()
+	for after := p.Seq; after < end; {
+		entries, _, err := sp.hub.journal.page(ctx, PageQuery{Namespace: sp.name, Room: p.Name, After: &after, Limit: readPage})
+		if err != nil {
+			return rr, err
+		}
+		if len(entries) == 0 || entries[0].Seq != after+1 { // removed meanwhile
+			return rr, errUnavailable
+		}
+		for _, e := range entries {
+			if *room -= len(e.Text) + len(e.Meta) + 512; *room < 0 {
+				return rr, errUnavailable
+			}
+			if after = e.Seq; after <= end {
+				rr.entries = append(rr.entries, e)
+			}
+		}
+	}
+	return rr, nil
+}
+
+// takePresence is who was in a room before, for the first who asks.
+func (sp *space) takePresence(ctx context.Context, room string) []Member {
+	sp.mu.Lock()
+	if sp.asked == nil || time.Since(sp.askedSince) > 2*sp.recovery.window {
+		sp.asked, sp.askedSince = map[string]bool{}, time.Now()
+	}
+	before := sp.asked[room]
+	sp.asked[room] = true
+	sp.mu.Unlock()
+	if before {
+		return nil
+	}
+	value, err := sp.hub.take(ctx, keptKey("presence", sp.name, room))
+	var members []Member
+	if err != nil || value == nil || json.Unmarshal(value, &members) != nil {
+		return nil
+	}
+	return members
+}
+
+// reviveLocked gives c the session that was found in the store, and returns what it has missed. It is false where that is not known to the last.
+func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
+	r := t.revival
+	if r == nil || sp.clients[r.ID] != nil {
+		return nil, false
+	}
+	var missed []socketio.Encoded
+	for i := range r.rooms {
+		var ok bool
+		if missed, ok = sp.missedLocked(missed, &r.rooms[i], r.number); !ok {
+			return nil, false
+		}
+	}
+	c.id, c.pid, c.recovered = r.ID, t.pid, true
+	if c.userID == "" {
+		c.userID = r.User
+	}
+	c.started, c.sent = sp.counter, sentEvents{}
+	packets := make([]*engineio.Packet, len(missed))
+	for i, enc := range missed {
+		o := &outgoing{space: sp, name: "new_message", args: enc}
+		if i == len(missed)-1 { // of a replay that breaks off the client must not think that it has seen all
+			o.offset = sp.offset()
+			c.sent.add(sp.counter, sp.recovery.aged)
+		}
+		packets[i] = o.packet(c)
+	}
+	return packets, true
+}
+
+// missedLocked appends what was written in a room since: what was read, and what has been delivered here meanwhile.
+func (sp *space) missedLocked(to []socketio.Encoded, r *revivedRoom, number uint64) ([]socketio.Encoded, bool) {
+	for i := range r.entries {
+		text, err := r.entries[i].appendJSON(nil)
+		if err != nil {
+			return nil, false
+		}
+		to = append(to, socketio.Encoded{JSON: text})
+	}
+	end, known := sp.hub.journal.endLocked(sp, r.name)
+	next := r.end + 1
+	for i := range sp.recovery.events {
+		k := &sp.recovery.events[i]
+		if k.number > number && k.event.seq == next && len(k.to.rooms) == 1 && k.to.rooms[0] == r.name {
+			to = append(to, k.event.args)
+			next++
+		}
+	}
+	return to, known && next == end+1
+}
+
+// joinRevivedLocked subscribes a client to the rooms of its session, in which those who were there before are waited for.
+func (sp *space) joinRevivedLocked(c *Client, r *revival) (news []*presence) {
+	for i := range r.rooms {
+		room := sp.roomLocked(r.rooms[i].name)
+		for _, m := range r.rooms[i].members {
+			if room.users[m.UserID] == nil {
+				p := &presence{room: room, userID: m.UserID, name: m.Name}
+				room.users[m.UserID] = p
+				sp.awaitLocked(p, max(sp.hub.set.grace, time.Until(r.Back)))
+			}
+		}
+		news = append(news, sp.subscribeLocked(c, room.name))
+	}
+	return news
+}
