@@ -32,10 +32,11 @@ var reasons = values(
 var evictions = []string{"slow consumer", "payload too large", "rate limited", "token expired", "revoked"}
 
 var (
-	storeOps   = []string{"append", "page", "bounds", "trim", "rooms", "eraseuser", "exportuser"}
+	storeOps   = []string{"append", "page", "bounds", "trim", "rooms", "eraseuser", "exportuser", "revoke", "revocations"}
 	transports = values("polling", "websocket")
 	limitNames = values(
-		"rate", "Payload", "Outbox", "Inbox", "Depth", "Attachments", "Text", "Meta", "ClientsPerUser", "ClientsPerAddress", "LegacyClients", "RoomsPerClient",
+		"rate", "Payload", "Outbox", "Inbox", "Depth", "Attachments", "Text", "Meta", "ClientsPerUser", "ClientsPerAddress", "LegacyClients",
+		"Pending", "PendingPerAddress", "Upgrades", "RoomsPerClient",
 	)
 	limitSteps = values(string(chat.LimitRefused), string(chat.LimitCoolDown), string(chat.LimitDisconnect))
 	scopes     = values(string(chat.PerClient), string(chat.PerUser), string(chat.PerAddress))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -172,6 +173,13 @@ func TestErrorsLimitsDisconnects(t *testing.T) {
 	want(t, m, 1, "socketio_limits_total", "limit=rate", "step=cool-down", "scope=user")
 	want(t, m, 1, "socketio_limits_total", "limit=LegacyClients", "step=refused", "scope=all")
 	want(t, m, 1, "socketio_limits_total", "limit=other", "step=other", "scope=other")
+
+	limits := reflect.TypeFor[chat.Limits]()
+	for i := range limits.NumField() { // each is known by its name
+		name := limits.Field(i).Name
+		m.ObserveLimit(ctx, chat.LimitHit{Limit: name, Step: chat.LimitDisconnect})
+		want(t, m, 1, "socketio_limits_total", "limit="+name, "step=disconnect")
+	}
 
 	m.ObserveDisconnect(ctx, nil, "ping timeout")
 	m.ObserveDisconnect(ctx, nil, "bored")
