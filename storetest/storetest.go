@@ -21,7 +21,7 @@ func Run(t *testing.T, newStore func(t *testing.T) chat.Store) {
 		tests []test
 	}{
 		{"Append", appendTests}, {"Keys", keyTests}, {"Fields", fieldTests}, {"Page", pageTests}, {"Concurrency", concurrencyTests},
-		{"Trimmer", trimTests}, {"Eraser", eraseTests}, {"Exporter", exportTests},
+		{"Trimmer", trimTests}, {"Eraser", eraseTests}, {"Exporter", exportTests}, {"Revoker", revokeTests}, {"Keeper", keepTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()

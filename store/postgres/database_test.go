@@ -139,12 +139,21 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// A node of the version before writes while one of the next comes, goes on beside it, and starts again.
+// A node of a version before writes while one of the next comes, goes on beside it, and starts again.
 func TestNeighbours(t *testing.T) {
 	t.Parallel()
+	for version := 1; version < postgres.Version; version++ {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			t.Parallel()
+			neighbours(t, version)
+		})
+	}
+}
+
+func neighbours(t *testing.T, version int) {
 	dsn := database(t, "")
 	openOld := func() *postgres.Store {
-		s, err := postgres.OpenVersion(t.Context(), dsn, 1)
+		s, err := postgres.OpenVersion(t.Context(), dsn, version)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,8 +161,8 @@ func TestNeighbours(t *testing.T) {
 		return s
 	}
 	old, conn := openOld(), connect(t, dsn)
-	if got := outboxThere(t, conn); got {
-		t.Fatal("version 1 has an outbox")
+	if got := there(t, conn, "outbox"); got != (version >= 2) || there(t, conn, "kept") {
+		t.Fatalf("version %d has other tables", version)
 	}
 	half, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -170,6 +179,7 @@ func TestNeighbours(t *testing.T) {
 	<-half
 	s := open(t, dsn)
 	watch(t, s)
+	revokeAndKeep(t, s)
 	for i := range 20 {
 		publishIn(t, conn, true, chat.Post{Text: fmt.Sprint("published ", i)})
 	}
@@ -183,14 +193,14 @@ func TestNeighbours(t *testing.T) {
 		t.Error(err)
 	}
 	var versions string
-	if err := conn.QueryRow(t.Context(), "SELECT string_agg(version || ' ' || oldest, ', ' ORDER BY version) FROM parley_chat.schema_version").Scan(&versions); err != nil || versions != "1 1, 2 1" {
+	if err := conn.QueryRow(t.Context(), "SELECT string_agg(version || ' ' || oldest, ', ' ORDER BY version) FROM parley_chat.schema_version").Scan(&versions); err != nil || versions != "1 1, 2 1, 3 1" {
 		t.Errorf("%s, %v", versions, err)
 	}
 }
 
-func outboxThere(t *testing.T, conn *pgx.Conn) (there bool) {
+func there(t *testing.T, conn *pgx.Conn, table string) (there bool) {
 	t.Helper()
-	if err := conn.QueryRow(t.Context(), "SELECT to_regclass('parley_chat.outbox') IS NOT NULL").Scan(&there); err != nil {
+	if err := conn.QueryRow(t.Context(), "SELECT to_regclass('parley_chat.' || $1) IS NOT NULL", table).Scan(&there); err != nil {
 		t.Fatal(err)
 	}
 	return there
@@ -222,6 +232,7 @@ func TestRights(t *testing.T) {
 	if n, err := s.EraseUser(t.Context(), "bob"); n != 1 || err != nil {
 		t.Errorf("EraseUser: %d, %v", n, err)
 	}
+	revokeAndKeep(t, s)
 }
 
 // roleOf makes a role that may log in and nothing else. Roles are the server's, not a database's, hence the name.

@@ -16,6 +16,9 @@ var Queries = map[string]struct {
 	"newest": {pageDown, []any{"/", "lobby", int64(0), maxSeq, int64(51)}},
 }
 
+// Version is that of the tables.
+var Version = len(migrations)
+
 // OpenVersion opens a store as a program does that knows the tables up to a version only.
 func OpenVersion(ctx context.Context, dsn string, version int) (*Store, error) {
 	pool, err := pgxpool.New(ctx, dsn)

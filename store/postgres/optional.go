@@ -38,7 +38,7 @@ const (
 	roomByID = "SELECT namespace, room FROM parley_chat.rooms WHERE id = $1"
 )
 
-// Trim is chat.Trimmer's. It also forgets the keys whose time has come, of all rooms.
+// Trim is chat.Trimmer's. It also removes the keys, revocations and kept values whose time has come, of all rooms.
 func (s *Store) Trim(ctx context.Context, q chat.TrimQuery) (removed int, err error) {
 	rows, err := s.pool.Query(ctx, roomsOf, clean(q.Namespace), clean(q.Room))
 	if err != nil {
@@ -109,14 +109,22 @@ func trim(ctx context.Context, tx pgx.Tx, id int64, q chat.TrimQuery) (n int64, 
 // msUp is the first whole millisecond that is not before t, so that ts < msUp(t) means the same as the time being before t.
 func msUp(t time.Time) time.Time { return t.Add(time.Millisecond - 1).Truncate(time.Millisecond) }
 
-// purge forgets the keys whose time has come.
+// purge removes the keys, revocations and values whose time has come.
 func (s *Store) purge(ctx context.Context) error {
-	for {
-		tag, err := s.pool.Exec(ctx, purge, trimStep)
-		if err != nil || tag.RowsAffected() < trimStep {
-			return err
+	now := time.Now()
+	for _, p := range []struct {
+		query string
+		args  []any
+	}{{purge, []any{trimStep}}, {purgeRevoked, []any{now, trimStep}}, {purgeKept, []any{now, trimStep}}} {
+		for n := int64(trimStep); n == trimStep; {
+			tag, err := s.pool.Exec(ctx, p.query, p.args...)
+			if err != nil {
+				return err
+			}
+			n = tag.RowsAffected()
 		}
 	}
+	return nil
 }
 
 // EraseUser is chat.Eraser's. There is no index by user: it reads the whole table, beside other readers and writers. PostgreSQL itself keeps what was

@@ -26,7 +26,7 @@ import (
 	"github.com/parleychat/chat"
 )
 
-// A Store is a chat.Store, and a chat.Trimmer, chat.Eraser, chat.Exporter and chat.Watcher.
+// A Store is a chat.Store, and a chat.Trimmer, chat.Eraser, chat.Exporter, chat.Watcher, chat.Revoker and chat.Keeper.
 //
 // PostgreSQL's texts hold no NUL: the Store keeps U+FFFD in its place. How lasting a commit is, is the server's setting (synchronous_commit): with the default an
 // ack means that the entry is on the server's disk.
@@ -42,6 +42,8 @@ var (
 	_ chat.Eraser   = (*Store)(nil)
 	_ chat.Exporter = (*Store)(nil)
 	_ chat.Watcher  = (*Store)(nil)
+	_ chat.Revoker  = (*Store)(nil)
+	_ chat.Keeper   = (*Store)(nil)
 )
 
 // Open connects to a database with a pool of its own, which Close closes, and brings the tables up to date. dsn is an address or a list of settings, those of pgxpool included.

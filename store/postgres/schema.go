@@ -78,6 +78,24 @@ CREATE TABLE parley_chat.relay (
 	batches bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 INSERT INTO parley_chat.relay DEFAULT VALUES;
+`}, {1, `
+-- Of a user, or of a token.
+CREATE TABLE parley_chat.revocations (
+	user_id  text COLLATE "C" NOT NULL DEFAULT '',
+	token_id text COLLATE "C" NOT NULL DEFAULT '',
+	made     timestamptz NOT NULL,
+	expires  timestamptz NOT NULL,
+	PRIMARY KEY (user_id, token_id)
+);
+CREATE INDEX revocations_expires ON parley_chat.revocations (expires);
+
+-- Sessions of clients whose node has shut down, until another takes them.
+CREATE TABLE parley_chat.kept (
+	key     text COLLATE "C" PRIMARY KEY,
+	value   bytea NOT NULL,
+	expires timestamptz NOT NULL
+);
+CREATE INDEX kept_expires ON parley_chat.kept (expires);
 `}}
 
 // migrationLock is a number that others will not take for an advisory lock: "parley" in bytes.
