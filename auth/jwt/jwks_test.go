@@ -7,11 +7,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io"
-	"log"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -21,96 +18,6 @@ import (
 	"github.com/parleychat/chat"
 	"github.com/parleychat/chat/auth/jwt"
 )
-
-// An issuer answers for a JWKS address, without a network.
-type issuer struct {
-	mu      sync.Mutex // guards what follows
-	answer  func() (*http.Response, error)
-	gate    chan struct{} // non-nil: an answer waits for it, or for the end of the request
-	fetches int
-}
-
-func (s *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
-	s.mu.Lock()
-	s.fetches++
-	answer, gate := s.answer, s.gate
-	s.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
-		}
-	}
-	return answer()
-}
-
-func (s *issuer) set(answer func() (*http.Response, error)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.answer = answer
-}
-
-func (s *issuer) publish(keys ...map[string]any) { s.set(ok(setOf(keys...), "")) }
-
-// hold makes answers wait until the returned function is called.
-func (s *issuer) hold() (release func()) {
-	gate := make(chan struct{})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.gate = gate
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.gate = nil
-		close(gate)
-	}
-}
-
-func (s *issuer) wantFetches(t *testing.T, n int) {
-	t.Helper()
-	synctest.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fetches != n {
-		t.Fatalf("%d fetches, want %d", s.fetches, n)
-	}
-}
-
-func response(status int, body []byte, cacheControl string) *http.Response {
-	h := http.Header{}
-	if cacheControl != "" {
-		h.Set("Cache-Control", cacheControl)
-	}
-	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(bytes.NewReader(body))}
-}
-
-func ok(body []byte, cacheControl string) func() (*http.Response, error) {
-	return func() (*http.Response, error) { return response(http.StatusOK, body, cacheControl), nil }
-}
-
-func down() (*http.Response, error) { return nil, errors.New("connection refused") }
-
-const address = "https://id.example.com/keys?tenant=1"
-
-func (s *issuer) verifier(t *testing.T, opts ...jwt.Option) *jwt.Verifier {
-	t.Helper()
-	return newVerifier(t, append([]jwt.Option{
-		jwt.WithJWKS(address, jwt.EdDSA), jwt.WithAudience("chat"), jwt.WithHTTPClient(&http.Client{Transport: s}),
-		jwt.WithLogger(slog.New(slog.DiscardHandler)),
-	}, opts...)...)
-}
-
-// by is a token signed with k, by the id kid.
-func by(t *testing.T, k ed25519.PrivateKey, kid string) string {
-	t.Helper()
-	var header map[string]any
-	if kid != "" {
-		header = map[string]any{"kid": kid}
-	}
-	exp := time.Now().Add(1000 * time.Hour).Unix()
-	return sign(t, jwt.EdDSA, k, claims(map[string]any{"aud": "chat", "exp": exp}), header)
-}
 
 // Each algorithm with the keys of all in the set, and without the set's word on what they are for.
 func TestJWKSAlgorithms(t *testing.T) {
@@ -455,83 +362,4 @@ func TestJWKSLog(t *testing.T) {
 			t.Errorf("the log has the query:\n%s", text)
 		}
 	})
-}
-
-// A redirect goes nowhere that an address may not be.
-func TestRedirectToPlainHTTP(t *testing.T) {
-	t.Parallel()
-	k := newEd()
-	transport := roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Hostname() == "id.example.com" {
-			return response(http.StatusOK, setOf(jwkOf("a", k.Public())), ""), nil
-		}
-		res := response(http.StatusFound, nil, "")
-		res.Header.Set("Location", "http://id.example.com/keys")
-		return res, nil
-	})
-	for _, base := range []string{"http://127.0.0.1/keys", "http://[::1]/keys"} {
-		opts := []jwt.Option{
-			jwt.WithJWKS(base, jwt.EdDSA), jwt.WithAudience("chat"), jwt.WithHTTPClient(&http.Client{Transport: transport}),
-			jwt.WithLogger(slog.New(slog.DiscardHandler)),
-		}
-		wantCode(t, newVerifier(t, opts...), by(t, k, "a"), chat.Unavailable)
-		wantCode(t, newVerifier(t, append(opts, jwt.WithPlainHTTP())...), by(t, k, "a"), "")
-	}
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// Over a real connection: the client that WithJWKS has by itself, and redirects.
-func TestJWKSOverHTTP(t *testing.T) {
-	t.Parallel()
-	k := newEd()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(setOf(jwkOf("a", k.Public()))) })
-	mux.HandleFunc("GET /to", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, r.URL.Query().Get("u"), http.StatusFound)
-	})
-	mux.HandleFunc("GET /loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
-	plain := httptest.NewServer(mux)
-	defer plain.Close()
-	secure := httptest.NewUnstartedServer(mux)
-	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // one client does not know the certificate
-	secure.StartTLS()
-	defer secure.Close()
-	to := func(base, u string) string { return base + "/to?u=" + url.QueryEscape(u) }
-	for name, c := range map[string]struct {
-		address string
-		client  *http.Client
-		want    chat.Code
-	}{
-		"this machine":               {plain.URL + "/keys", nil, ""},
-		"https":                      {secure.URL + "/keys", secure.Client(), ""},
-		"certificate not known":      {secure.URL + "/keys", nil, chat.Unavailable},
-		"redirect":                   {to(plain.URL, "/keys"), nil, ""},
-		"redirect to https":          {to(plain.URL, secure.URL+"/keys"), secure.Client(), ""},
-		"redirect from https":        {to(secure.URL, plain.URL+"/keys"), secure.Client(), chat.Unavailable},
-		"redirect to plain http":     {to(plain.URL, "http://id.example.com/keys"), nil, chat.Unavailable},
-		"redirect to a file":         {to(plain.URL, "file:///etc/keys"), nil, chat.Unavailable},
-		"redirects without end":      {plain.URL + "/loop", nil, chat.Unavailable},
-		"nothing there":              {plain.URL + "/x", nil, chat.Unavailable},
-		"this machine, by its name":  {strings.Replace(plain.URL, "127.0.0.1", "localhost", 1) + "/keys", nil, ""},
-		"this machine, another name": {strings.Replace(plain.URL, "127.0.0.1", "127.0.0.1.", 1) + "/keys", nil, "New"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			v, err := jwt.New(jwt.WithJWKS(c.address, jwt.EdDSA), jwt.WithAudience("chat"), jwt.WithHTTPClient(c.client), jwt.WithLogger(slog.New(slog.DiscardHandler)))
-			if c.want == "New" {
-				if err == nil {
-					v.Close()
-					t.Fatal("taken")
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer v.Close()
-			wantCode(t, v, by(t, k, "a"), c.want)
-		})
-	}
 }
