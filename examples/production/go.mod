@@ -18,6 +18,7 @@ require (
 	github.com/parleychat/chat/store/postgres v0.0.0
 	github.com/parleychat/chat/store/sqlite v0.0.0
 	github.com/rs/cors v1.11.1
+	go.uber.org/goleak v1.3.0
 )
 
 require (

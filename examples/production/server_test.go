@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gojwt "github.com/golang-jwt/jwt/v5"
+
+	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/chattest"
+	"github.com/parleychat/chat/metrics"
+)
+
+// serve is everything of the binary but its port.
+func serve(t *testing.T, env map[string]string) http.Handler {
+	t.Helper()
+	cfg, err := fromEnv(func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := newAuth(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(who.close)
+	watch := metrics.New(metrics.Events("whoami"))
+	hub, err := newHub(cfg, chat.NewMemoryStore(0, 0), who, watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := hub.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return handler(cfg, hub, who, watch)
+}
+
+func signed(t *testing.T, id string, roles ...string) string {
+	t.Helper()
+	s, err := gojwt.NewWithClaims(gojwt.SigningMethodHS256, gojwt.MapClaims{
+		"sub": id, "name": strings.ToUpper(id), "roles": roles, "exp": time.Now().Add(time.Hour).Unix(),
+	}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func request(h http.Handler, method, target string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestBroadcast(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"JWT_SECRET": secret, "BROADCAST_ROLE": "ops", "ALLOWED_ORIGINS": "https://app.example.com"})
+	ann := chattest.Dial(t, h, chattest.Auth(map[string]string{"token": signed(t, "ann")}))
+	bearer := "Bearer " + signed(t, "ops", "ops")
+	for name, c := range map[string]struct {
+		target string
+		header []string
+		status int
+		body   string
+	}{
+		"without a token":    {"/api/broadcast?message=hi", nil, 401, `"UNAUTHORIZED"`},
+		"with a wrong one":   {"/api/broadcast?message=hi", []string{"Authorization", "Bearer x"}, 401, `"UNAUTHORIZED"`},
+		"without the role":   {"/api/broadcast?message=hi", []string{"Authorization", "Bearer " + signed(t, "ann")}, 403, `"FORBIDDEN"`},
+		"without a message":  {"/api/broadcast", []string{"Authorization", bearer}, 400, `"INVALID_PAYLOAD"`},
+		"with a long one":    {"/api/broadcast?message=" + strings.Repeat("x", maxAlert+1), []string{"Authorization", bearer}, 400, `"INVALID_PAYLOAD"`},
+		"from another site":  {"/api/broadcast?message=hi", []string{"Authorization", bearer, "Origin", "https://stranger.example"}, 403, ""},
+		"from a listed site": {"/api/broadcast?message=listed", []string{"Authorization", bearer, "Origin", "https://app.example.com"}, 200, `{"status":"broadcast_sent"}`},
+	} {
+		w := request(h, "POST", c.target, c.header...)
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.body) {
+			t.Errorf("%s: %d %s, want %d %s", name, w.Code, w.Body, c.status, c.body)
+		}
+	}
+	var alert struct{ Message string }
+	ann.Expect("alert").Decode(0, &alert)
+	if alert.Message != "listed" {
+		t.Errorf("alert %+v", alert)
+	}
+	ann.Call("whoami", nil) // all that was sent has come
+	ann.None("alert")
+}
+
+func TestRooms(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"JWT_SECRET": secret})
+	if w := request(h, "GET", "/api/rooms"); w.Code != 401 {
+		t.Errorf("without a token: %d", w.Code)
+	}
+	for range 2 {
+		chattest.Dial(t, h, chattest.Auth(map[string]string{"token": signed(t, "ann")}))
+	}
+	chattest.Dial(t, h, chattest.Auth(map[string]string{"token": signed(t, "bob")}))
+	w := request(h, "GET", "/api/rooms", "Authorization", "Bearer "+signed(t, "ann"), "X-Request-Id", "id-1")
+	if got := strings.TrimSpace(w.Body.String()); got != `{"rooms":[{"room":"chat","users":2}]}` {
+		t.Errorf("%d %s", w.Code, got)
+	}
+	if got := w.Header().Get("X-Request-Id"); got != "id-1" {
+		t.Errorf("request id %q", got)
+	}
+}
+
+// Pages name the path, or the path as a namespace, or neither.
+func TestPathsAndNamespaces(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"AUTH": "none"})
+	under := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = "/ws" + r.URL.Path
+		h.ServeHTTP(w, r)
+	})
+	plain := chattest.Dial(t, h)
+	path := chattest.Dial(t, under, chattest.Polling())
+	alias := chattest.Dial(t, h, chattest.Namespace("/ws"))
+	plain.Call("chat_message", "to all")
+	for _, c := range []*chattest.Client{path, alias} {
+		var m chat.Entry
+		if c.Expect("new_message").Decode(0, &m); m.Text != "to all" || m.Room != room {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
+func TestAnybody(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"AUTH": "none"})
+	who := func(opts ...chattest.Option) chat.Member {
+		var a struct{ Result chat.Member }
+		chattest.Dial(t, h, opts...).Call("whoami", nil).Decode(0, &a)
+		return a.Result
+	}
+	one, two := who(), who()
+	if one.Name != "anonymous" || one.UserID == "" || one.UserID == two.UserID {
+		t.Errorf("%+v, %+v", one, two)
+	}
+	if u := who(chattest.Header("X-User-ID", "ann")); u != (chat.Member{UserID: "ann", Name: "ann"}) {
+		t.Errorf("%+v", u)
+	}
+	if u := who(chattest.Auth(map[string]string{"name": " Ben ", "device": "d"})); u.Name != "Ben" {
+		t.Errorf("%+v", u)
+	}
+	if _, err := chattest.TryDial(t, h, chattest.Auth(map[string]string{"name": strings.Repeat("x", 33)})); err == nil {
+		t.Error("a name of 33 characters was taken")
+	}
+	for _, target := range []string{"/api/rooms", "/api/auth"} {
+		if w := request(h, "GET", target); w.Code != 200 {
+			t.Errorf("%s: %d", target, w.Code)
+		}
+	}
+}
+
+func TestTokenIsAskedFor(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"JWT_SECRET": secret})
+	_, err := chattest.TryDial(t, h, chattest.Header("X-User-ID", "ann"))
+	var refused *chattest.DialError
+	if !errors.As(err, &refused) || !strings.Contains(string(refused.Data), "UNAUTHORIZED") {
+		t.Errorf("%v", err)
+	}
+	var a struct{ Result chat.Member }
+	chattest.Dial(t, h, chattest.Auth(map[string]string{"token": signed(t, "ann")})).Call("whoami", nil).Decode(0, &a)
+	if a.Result != (chat.Member{UserID: "ann", Name: "ANN"}) {
+		t.Errorf("%+v", a.Result)
+	}
+}
+
+// Ten messages at once, then five a second.
+func TestMessageRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ann := chattest.Dial(t, serve(t, map[string]string{"AUTH": "none"}))
+		say := func() (ok bool, retry time.Duration) {
+			var a struct {
+				OK    bool
+				Error struct {
+					Code  chat.Code
+					Retry int64 `json:"retry_after_ms"`
+				}
+			}
+			ann.Call("chat_message", "hello").Decode(0, &a)
+			if !a.OK && a.Error.Code != chat.RateLimited {
+				t.Errorf("%+v", a.Error)
+			}
+			return a.OK, time.Duration(a.Error.Retry) * time.Millisecond
+		}
+		for i := range 10 {
+			if ok, _ := say(); !ok {
+				t.Fatalf("message %d of the burst was refused", i+1)
+			}
+		}
+		for range 3 {
+			ok, retry := say()
+			if ok || retry <= 0 || retry > 200*time.Millisecond {
+				t.Fatalf("past the burst: ok %v, retry after %v", ok, retry)
+			}
+			time.Sleep(retry)
+			if ok, _ := say(); !ok {
+				t.Fatalf("refused %v later, as it was asked", retry)
+			}
+		}
+	})
+}
+
+func TestObserved(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"AUTH": "none"})
+	chattest.Dial(t, h).Call("chat_message", "hello")
+	body := request(h, "GET", "/metrics").Body.String()
+	for _, series := range []string{"socketio_connections_total", `socketio_messages_received_total`} {
+		if !strings.Contains(body, series) {
+			t.Errorf("/metrics has no %s", series)
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if w := request(h, "GET", path); w.Code != 200 {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"AUTH": "none"})
+	w := request(h, "GET", "/")
+	if w.Code == http.StatusServiceUnavailable {
+		if !strings.Contains(w.Body.String(), "npm --prefix") {
+			t.Errorf("not built, and it does not say how: %s", w.Body)
+		}
+		return // TestBrowser fails
+	}
+	if w.Code != 200 || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'self'") || w.Header().Get("Cache-Control") != "no-cache" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for _, db := range []string{"mysql://x", "sqlite:/no/such/folder/chat.db", "postgres://127.0.0.1:1/x"} {
+		if _, _, err := open(ctx, db); err == nil {
+			t.Errorf("%q was opened", db)
+		}
+	}
+}
+
+// ack is what an ack may have.
+type ack struct {
+	OK      bool
+	Message chat.Entry
+	Entries []chat.Entry
+	Error   json.RawMessage
+}
