@@ -173,6 +173,9 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 	ctx = authContext{ctx, t.values, t.request}
 	if len(h.set.observe.connect) > 0 {
 		ctx, t.done = h.set.observe.connecting(ctx, newHandshake(req, sp.name))
+		if _, same := ctx.(authContext); !same {
+			t.values = context.WithoutCancel(ctx) // what an observer has added is for the handlers, too
+		}
 	}
 	if err := sp.authorize(ctx, req, t); err != nil {
 		e := sp.explain(ctx, err, t)

@@ -1,0 +1,189 @@
+package chat_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/chattest"
+)
+
+// sharedStore is a store that outlives a Hub, and a Keeper.
+type sharedStore struct {
+	chat.Store
+	mu   sync.Mutex
+	kept map[string]chat.Kept
+}
+
+func newSharedStore() *sharedStore {
+	return &sharedStore{Store: chat.NewMemoryStore(0, 0), kept: map[string]chat.Kept{}}
+}
+
+func (s *sharedStore) Keep(_ context.Context, values []chat.Kept) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range values {
+		s.kept[v.Key] = v
+	}
+	return nil
+}
+
+func (s *sharedStore) Take(_ context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.kept[key]
+	delete(s.kept, key)
+	if !ok || time.Now().After(v.Until) {
+		return nil, nil
+	}
+	return v.Value, nil
+}
+
+// site is an address behind which Hubs take turns.
+type site struct{ now atomic.Pointer[chat.Hub] }
+
+func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.now.Load().ServeHTTP(w, r) }
+
+func shutDown(t *testing.T, hub *chat.Hub) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := hub.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRecoveryOnAnotherNode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newSharedStore()
+		opts := []chat.Option{byUser(), chat.WithRooms("lobby"), chat.WithStore(store)}
+		at := &site{}
+		first := newHub(t, opts...)
+		at.now.Store(first)
+		ann, bob, eve := chattest.Dial(t, at, as("ann")), chattest.Dial(t, at, as("bob")), chattest.Dial(t, at, as("eve"))
+		join(t, ann, "r")
+		join(t, bob, "r")
+		join(t, eve, "r")
+		id := bob.ID()
+		for i := range 3 {
+			mustAsk(t, ann, "chat_message", object{"room": "r", "text": fmt.Sprint("before ", i)})
+			bob.Expect("new_message")
+		}
+		mustAsk(t, bob, "chat_message", object{"room": "r", "text": "own"})
+
+		second := newHub(t, opts...)
+		at.now.Store(second)
+		shutDown(t, first)
+		bob.WaitClosed()
+		for i := range 10 {
+			if _, err := second.Room("r").Post(t.Context(), chat.Post{Text: fmt.Sprint(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ann.Reconnect()
+		bob.Reconnect()
+		if !bob.Recovered() || bob.ID() != id || !ann.Recovered() {
+			t.Fatal("not recovered")
+		}
+		for i := range 10 {
+			if e := entryOf(t, bob.Expect("new_message")); e.Text != fmt.Sprint(i) {
+				t.Fatalf("%d: %+v", i, e)
+			}
+		}
+		mustAsk(t, ann, "chat_message", object{"room": "r", "text": "after"})
+		if e := entryOf(t, bob.Expect("new_message")); e.Text != "after" || e.Seq != 15 {
+			t.Fatalf("%+v", e)
+		}
+		// A drop there is an ordinary one.
+		bob.Drop()
+		synctest.Wait()
+		mustAsk(t, ann, "chat_message", object{"room": "r", "text": "missed"})
+		bob.Reconnect()
+		if e := entryOf(t, bob.Expect("new_message")); !bob.Recovered() || e.Text != "missed" {
+			t.Fatalf("recovered %v, %+v", bob.Recovered(), e)
+		}
+		// Nobody's return is news; eve, who does not come back, leaves when she was waited for.
+		synctest.Wait()
+		for _, event := range []string{"new_message", "user_left"} {
+			bob.None(event)
+		}
+		time.Sleep(time.Minute)
+		left := map[string]bool{}
+		for range 2 { // rooms
+			var who struct {
+				Room   string `json:"room"`
+				UserID string `json:"user_id"`
+			}
+			bob.Expect("user_left").Args.Decode(0, &who)
+			left[who.Room+" "+who.UserID] = true
+		}
+		if want := map[string]bool{"r eve": true, "lobby eve": true}; !maps.Equal(left, want) {
+			t.Fatalf("left: %v", left)
+		}
+		bob.None("user_left")
+	})
+}
+
+func TestNoRecoveryOnAnotherNode(t *testing.T) {
+	t.Parallel()
+	type set struct{}
+	for name, c := range map[string]struct {
+		opts   []chat.Option
+		before func(t *testing.T, hub *chat.Hub, bob *chattest.Client)
+		after  func(t *testing.T, store *sharedStore)
+	}{
+		"what the host has set": {before: func(_ *testing.T, hub *chat.Hub, bob *chattest.Client) { hub.Client(bob.ID()).Set(set{}, 1) }},
+		"too late":              {after: func(*testing.T, *sharedStore) { time.Sleep(3 * time.Minute) }},
+		"taken by somebody else": {after: func(_ *testing.T, s *sharedStore) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			clear(s.kept)
+		}},
+		"a damaged value": {after: func(_ *testing.T, s *sharedStore) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for k, v := range s.kept {
+				v.Value = v.Value[:len(v.Value)/2]
+				s.kept[k] = v
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := newSharedStore()
+				opts := append([]chat.Option{byUser(), chat.WithRooms("r"), chat.WithStore(store)}, c.opts...)
+				at := &site{}
+				first := newHub(t, opts...)
+				at.now.Store(first)
+				bob := chattest.Dial(t, at, as("bob"))
+				mustAsk(t, bob, "chat_message", "own")
+				id := bob.ID()
+				if c.before != nil {
+					c.before(t, first, bob)
+				}
+				at.now.Store(newHub(t, opts...))
+				shutDown(t, first)
+				bob.WaitClosed()
+				if c.after != nil {
+					c.after(t, store)
+				}
+				bob.Reconnect()
+				if bob.Recovered() || bob.ID() == id {
+					t.Fatal("recovered")
+				}
+				if a := mustAsk(t, bob, "history", object{"room": "r"}); len(a.Entries) != 1 {
+					t.Fatalf("%v", a)
+				}
+			})
+		})
+	}
+}
