@@ -1,6 +1,8 @@
 package sqlite_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -40,6 +42,25 @@ func BenchmarkAppend(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkAppendBusy is a busy Hub's: each of 200 users has written two messages, in 50 rooms, with keys in no order.
+func BenchmarkAppendBusy(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "chat.db"))
+	batch, n := make([]chat.Entry, 400), 0
+	for b.Loop() {
+		for i := range batch {
+			n++
+			sum := sha256.Sum256(fmt.Append(nil, n))
+			batch[i] = message(n)
+			batch[i].Room, batch[i].UserID = fmt.Sprint("room", n%50), fmt.Sprintf("anon:%022d", n%200)
+			batch[i].SID, batch[i].MessageID, batch[i].Text = fmt.Sprintf("%020d", n%200), hex.EncodeToString(sum[:18]), fmt.Sprintf("%-64d", n)
+		}
+		if _, err := s.Append(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perEntry(b, len(batch))
 }
 
 // BenchmarkBare is what the same rows cost without a store: no keys, no rooms, nothing looked up.
