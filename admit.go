@@ -219,7 +219,11 @@ func (sp *space) explain(ctx context.Context, err error, t *ticket) *Error {
 	if !ok {
 		h.log().ErrorContext(ctx, "chat: auth failed", "error", err, "namespace", sp.name, "remote", t.remote)
 	} else if h.logsTraffic(ctx) {
-		h.traffic(ctx, "chat: connect refused", slog.String("code", string(e.Code)), slog.String("namespace", sp.name), slog.String("remote", t.remote))
+		attrs := []slog.Attr{slog.String("code", string(e.Code)), slog.String("namespace", sp.name), slog.String("remote", t.remote)}
+		if err != error(e) { // it has a cause, which is not for the page
+			attrs = append(attrs, slog.Any("error", err))
+		}
+		h.traffic(ctx, "chat: connect refused", attrs...)
 	}
 	h.set.observe.failed(ctx, nil, e.Code, "connect")
 	return e

@@ -55,6 +55,15 @@ func (h *Hub) RevokeToken(ctx context.Context, tokenID string) error {
 	return h.core.revoke(ctx, Revocation{TokenID: tokenID})
 }
 
+// CheckUser is nil where a user whom the host's own endpoints have identified may go on: TOKEN_EXPIRED or UNAUTHORIZED otherwise, UNAVAILABLE where the revocations
+// are not known yet.
+func (h *Hub) CheckUser(ctx context.Context, u User) error {
+	if !u.Expires.IsZero() && !time.Now().Before(u.Expires) {
+		return errTokenExpired
+	}
+	return h.core.revoked.check(ctx, &u)
+}
+
 func (h *core) revoke(ctx context.Context, r Revocation) (err error) {
 	r.At = time.Now()
 	r.Until = r.At.Add(h.set.tokenLife)
