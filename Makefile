@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 PART := scripts/part
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES := . store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos tracing
+MODULES := . auth/jwt store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos tracing
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
 FIRST ?= 1
@@ -51,6 +51,7 @@ routers:
 	cd tests/routers && go test -race ./...
 	cd benchmarks && go test -race ./...
 	cd tracing && go test -race ./...
+	cd auth/jwt && go test -race ./...
 
 fuzz-short:
 	scripts/fuzz 3s
