@@ -78,25 +78,25 @@ func TestOverGo(t *testing.T) {
 		if err := s.Revoke(t.Context(), chat.Revocation{UserID: "ann", At: soon, Until: soon}); err != nil {
 			t.Fatal(err)
 		}
-		count(t, conn, "revocations", want)
+		overIn(t, conn, "revocations", want)
 	}
 	if err := s.Keep(t.Context(), []chat.Kept{{Key: "pid", Until: soon}}); err != nil {
 		t.Fatal(err)
 	}
-	count(t, conn, "kept", 150)
+	overIn(t, conn, "kept", 150)
 	for _, want := range []int{50, 0} {
 		if v, err := s.Take(t.Context(), "over7"); v != nil || err != nil {
 			t.Errorf("%q, %v", v, err)
 		}
-		count(t, conn, "kept", want)
+		overIn(t, conn, "kept", want)
 	}
 	fill()
 	exec(t, conn, "INSERT INTO parley_chat.kept SELECT 'more' || g, 'x', now() - interval '1 s' FROM generate_series(1, 2000) g")
 	if _, err := s.Trim(t.Context(), chat.TrimQuery{Namespace: "/"}); err != nil {
 		t.Fatal(err)
 	}
-	count(t, conn, "revocations", 0)
-	count(t, conn, "kept", 0)
+	overIn(t, conn, "revocations", 0)
+	overIn(t, conn, "kept", 0)
 	if v, err := s.Take(t.Context(), "pid"); v == nil || err != nil {
 		t.Errorf("what was not over is gone, %v", err)
 	}
@@ -105,8 +105,8 @@ func TestOverGo(t *testing.T) {
 	}
 }
 
-// count looks at the rows of a table that are over, and at those that are not.
-func count(t *testing.T, conn *pgx.Conn, table string, over int) {
+// overIn looks at the rows of a table that are over, and at those that are not.
+func overIn(t *testing.T, conn *pgx.Conn, table string, over int) {
 	t.Helper()
 	var live, n int
 	query := fmt.Sprintf("SELECT count(*) FILTER (WHERE expires > now()), count(*) FILTER (WHERE expires <= now()) FROM parley_chat.%s", table)

@@ -35,7 +35,8 @@ type writer struct {
 	hashed, hashedOne, addHash        *sql.Stmt
 	removeHash, entryAt, anyExact     *sql.Stmt
 	allBehind, setBehind, noneBehind  *sql.Stmt
-	keyed                             *sql.Stmt
+	keyed, revoke, purgeRevoked       *sql.Stmt
+	keep, takeKept, purgeKept         *sql.Stmt
 
 	keys  keys
 	rooms map[roomName]*roomState // as they were at the end of the last transaction, while nobody else has written
@@ -94,6 +95,8 @@ func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
 			WHERE room_id = ? AND seq = ? AND user_id = ?`},
 		{&w.purge, `DELETE FROM message_keys WHERE (room_id, user_id, message_id) IN
 			(SELECT room_id, user_id, message_id FROM message_keys WHERE expires <= ? LIMIT ?)`},
+		{&w.revoke, revoke}, {&w.purgeRevoked, purgeRevoked},
+		{&w.keep, keep}, {&w.takeKept, takeKept}, {&w.purgeKept, purgeKept},
 	} {
 		var err error
 		if *p.stmt, err = conn.PrepareContext(ctx, p.sql); err != nil {

@@ -15,7 +15,7 @@ const (
 	eraseStep = 500
 )
 
-// Trim is chat.Trimmer's. It also forgets the keys whose time has come, of all rooms.
+// Trim is chat.Trimmer's. It also removes the keys, revocations and kept values whose time has come, of all rooms.
 func (s *Store) Trim(ctx context.Context, q chat.TrimQuery) (removed int, err error) {
 	rooms, err := s.roomsOf(ctx, q.Namespace, q.Room)
 	if err != nil {
@@ -149,12 +149,19 @@ func (w *writer) outliveOne(ctx context.Context, g gone, expires int64) error {
 	return w.dropKey(ctx, place{g.room, g.seq}, g.user, g.messageID)
 }
 
-// purge forgets the keys whose time has come.
+// purge removes the keys, revocations and values whose time has come.
 func (s *Store) purge(ctx context.Context) error {
-	for n := int64(trimStep); n == trimStep; {
-		err := s.write(ctx, func(ctx context.Context, w *writer) (err error) {
-			n, err = affected(w.purge.ExecContext(ctx, time.Now().UnixMilli(), trimStep))
-			return err
+	for more := true; more; {
+		err := s.write(ctx, func(ctx context.Context, w *writer) error {
+			more = false
+			for _, p := range []*sql.Stmt{w.purge, w.purgeRevoked, w.purgeKept} {
+				n, err := affected(p.ExecContext(ctx, time.Now().UnixMilli(), trimStep))
+				if err != nil {
+					return err
+				}
+				more = more || n == trimStep
+			}
+			return nil
 		})
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ const (
 
 // readStatements are prepared on each reading connection when it first runs them.
 type readStatements struct {
-	pageUp, pageDown, bounds, roomsOf, roomsAfter, written, roomByID *sql.Stmt
+	pageUp, pageDown, bounds, roomsOf, roomsAfter, written, roomByID, revocations, forTake *sql.Stmt
 }
 
 func (r *readStatements) prepare(ctx context.Context, db *sql.DB) error {
@@ -34,6 +34,7 @@ func (r *readStatements) prepare(ctx context.Context, db *sql.DB) error {
 		sql  string
 	}{
 		{&r.pageUp, pageUp}, {&r.pageDown, pageDown}, {&r.bounds, bounds}, {&r.roomsOf, roomsOf}, {&r.roomsAfter, roomsAfter}, {&r.written, written}, {&r.roomByID, roomByID},
+		{&r.revocations, revocations}, {&r.forTake, forTake},
 	} {
 		var err error
 		if *p.stmt, err = db.PrepareContext(ctx, p.sql); err != nil {

@@ -15,7 +15,7 @@ type migration struct {
 }
 
 // migrations[i] makes version i+1.
-var migrations = []migration{{1, version1}, {1, version2}}
+var migrations = []migration{{1, version1}, {1, version2}, {1, version3}}
 
 // migrate takes the write lock before it looks, so that of two processes one does the work and the other finds it done.
 func migrate(ctx context.Context, conn *sql.Conn) (err error) {
@@ -131,4 +131,24 @@ BEGIN
 	INSERT INTO message_keys (room_id, user_id, message_id, seq, kind, id, ts, expires) VALUES
 		(old.room_id, old.user_id, old.message_id, old.seq, old.kind, old.id, old.ts, (unixepoch() + 30 * 86400) * 1000);
 END;
+`
+
+const version3 = `
+-- Of a user, or of a token.
+CREATE TABLE revocations (
+	user_id  TEXT NOT NULL,
+	token_id TEXT NOT NULL,
+	made     INTEGER NOT NULL, -- Unix time in ms
+	expires  INTEGER NOT NULL,
+	PRIMARY KEY (user_id, token_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX revocations_expires ON revocations (expires);
+
+-- Sessions of clients whose process has shut down, until another takes them.
+CREATE TABLE kept (
+	key     TEXT NOT NULL PRIMARY KEY,
+	value   BLOB NOT NULL,
+	expires INTEGER NOT NULL
+) STRICT;
+CREATE INDEX kept_expires ON kept (expires);
 `

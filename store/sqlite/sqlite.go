@@ -26,7 +26,7 @@ import (
 	"github.com/parleychat/chat"
 )
 
-// A Store is a chat.Store, and a chat.Trimmer, chat.Eraser and chat.Exporter. One transaction writes at a time; readers never wait for it.
+// A Store is a chat.Store, and a chat.Trimmer, chat.Eraser, chat.Exporter, chat.Revoker and chat.Keeper. One transaction writes at a time; readers never wait for it.
 //
 // A ctx that ends while a write waits for its turn leaves nothing saved. A transaction that has begun is not broken off: it is
 // short, and what would be known of it after a break is nothing.
@@ -42,6 +42,8 @@ var (
 	_ chat.Trimmer  = (*Store)(nil)
 	_ chat.Eraser   = (*Store)(nil)
 	_ chat.Exporter = (*Store)(nil)
+	_ chat.Revoker  = (*Store)(nil)
+	_ chat.Keeper   = (*Store)(nil)
 )
 
 // errClosed is what calls after Close return.
