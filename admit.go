@@ -383,8 +383,9 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	sp := t.space
 	c := &Client{
 		space: sp, sess: link.Session(), link: link, userID: t.user.ID, protocol: uint8(t.proto), alias: t.alias,
-		values: t.values, request: t.request,
+		values: t.values,
 	}
+	c.setRequest(t.request)
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	release(sp.arriving, t.arrival)

@@ -20,7 +20,7 @@ type Client struct {
 	id    string
 	pid   pid // of connection state recovery; zero: it cannot recover
 
-	request string // the id of the handshake's request
+	made [8]byte // the id of the handshake's request, where it was made; zero: rare.request
 
 	userID string
 	user   atomic.Pointer[User] // nil: nothing more than the id is known; refresh_auth replaces it
@@ -49,6 +49,7 @@ type rare struct {
 	life     context.Context
 	endLife  context.CancelFunc
 	address  string      // counted for Limits.ClientsPerAddress
+	request  string      // the id of the handshake's request
 	why      string      // the Hub has disconnected it
 	remote   string      // the address, where there is an auth
 	snapshot *snapshot   // when Shutdown closed it
@@ -83,7 +84,7 @@ func (c *handlerContext) Err() error                  { return c.space.hub.life.
 func (c *handlerContext) Value(key any) any {
 	switch key.(type) {
 	case requestKey:
-		return c.request
+		return (*Client)(c).requestID()
 	case clientKey:
 		return (*Client)(c)
 	}

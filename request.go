@@ -49,6 +49,24 @@ func requestIDOf(r *http.Request) string {
 	return hex.EncodeToString(b[:])
 }
 
+// setRequest keeps the id of the handshake's request: one that was made in an eighth of what the text takes, since every client has it.
+func (c *Client) setRequest(id string) {
+	if n, err := hex.Decode(c.made[:], []byte(id[:min(len(id), 2*len(c.made))])); err != nil || n != len(c.made) || c.requestID() != id {
+		c.made = [8]byte{}
+		c.rareLocked().request = id
+	}
+}
+
+func (c *Client) requestID() string {
+	switch {
+	case c.made != [8]byte{}:
+		return hex.EncodeToString(c.made[:])
+	case c.rare != nil:
+		return c.rare.request
+	}
+	return ""
+}
+
 // validRequestID: it comes from strangers, and goes into logs.
 func validRequestID(id string) bool {
 	for i := range len(id) {

@@ -210,7 +210,8 @@ func (sp *space) revive(ctx context.Context, t *ticket) *revival {
 	sp.mu.Lock()
 	r.number = sp.counter
 	sp.mu.Unlock()
-	stand := &Client{space: sp, id: r.ID, userID: r.User, values: t.values, request: t.request, protocol: uint8(t.proto), gone: true}
+	stand := &Client{space: sp, id: r.ID, userID: r.User, values: t.values, protocol: uint8(t.proto), gone: true}
+	stand.setRequest(t.request)
 	if !t.user.bare() {
 		stand.user.Store(&t.user)
 	}
