@@ -298,19 +298,22 @@ func (w *work) write(ctx context.Context, conn *pgx.Conn, more func(*pgx.Batch))
 	if more != nil {
 		more(q)
 	}
-	committed := ""
+	return commit(ctx, conn, q)
+}
+
+// commit sends q, and COMMIT after it. Where a transaction has failed before, PostgreSQL answers that by ROLLBACK and no error.
+func commit(ctx context.Context, conn *pgx.Conn, q *pgx.Batch) error {
+	answer := ""
 	q.Queue("COMMIT").Query(func(rows pgx.Rows) error {
 		rows.Close()
-		committed = rows.CommandTag().String()
+		answer = rows.CommandTag().String()
 		return rows.Err()
 	})
-	if err := conn.SendBatch(ctx, q).Close(); err != nil {
-		return err
+	err := conn.SendBatch(ctx, q).Close()
+	if err == nil && answer != "COMMIT" {
+		return fmt.Errorf("postgres: the commit was answered with %q", answer)
 	}
-	if committed != "COMMIT" {
-		return fmt.Errorf("postgres: the commit was answered with %q", committed)
-	}
-	return nil
+	return err
 }
 
 // columns are the entries of save's parameters.

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -131,17 +130,12 @@ func (s *Store) appendNew(ctx context.Context, conn *pgx.Conn, b *batch) ([]chat
 		_ = conn.Close(ctx) // it is dead
 		return nil, errAgain{errors.New("postgres: the connection was lost")}
 	}
-	began, committed := false, ""
+	began := false
 	q := &pgx.Batch{}
 	q.Queue(begin).Exec(func(pgconn.CommandTag) error { began = true; return nil })
 	q.Queue(settings)
 	q.Queue(saveNew, f.params()...).QueryRow(func(row pgx.Row) error { return row.Scan(&f.bases, &f.now) })
-	q.Queue("COMMIT").Query(func(rows pgx.Rows) error {
-		rows.Close()
-		committed = rows.CommandTag().String()
-		return rows.Err()
-	})
-	err := conn.SendBatch(ctx, q).Close()
+	err := commit(ctx, conn, q)
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg) && pg.Code == uniqueViolation:
@@ -156,8 +150,6 @@ func (s *Store) appendNew(ctx context.Context, conn *pgx.Conn, b *batch) ([]chat
 		return nil, errAgain{err}
 	case err != nil: // it may be saved or not
 		return nil, err
-	case committed != "COMMIT":
-		return nil, fmt.Errorf("postgres: the commit was answered with %q", committed)
 	}
 	return f.saved(), nil
 }
