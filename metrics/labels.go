@@ -32,7 +32,7 @@ var reasons = values(
 var evictions = []string{"slow consumer", "payload too large", "rate limited", "token expired", "revoked"}
 
 var (
-	storeOps   = []string{"append", "page", "bounds", "trim", "rooms", "eraseuser", "exportuser", "revoke", "revocations"}
+	storeOps   = []string{"append", "page", "bounds", "trim", "rooms", "eraseuser", "exportuser", "revoke", "revocations", "keep", "take"}
 	transports = values("polling", "websocket")
 	limitNames = values(
 		"rate", "Payload", "Outbox", "Inbox", "Depth", "Attachments", "Text", "Meta", "ClientsPerUser", "ClientsPerAddress", "LegacyClients",

@@ -91,8 +91,13 @@ func New(opts ...Option) *Metrics {
 	m.makeEvents(c.events)
 	m.makeCodes(c.codes)
 	m.makeOps()
-	for reason := range reasons {
+	for reason := range reasons { // a series that begins at 1 hides its first event from rate()
 		m.disconnects.WithLabelValues(reason)
+	}
+	for step := range limitSteps {
+		for scope := range scopes {
+			m.limits.WithLabelValues("rate", step, scope)
+		}
 	}
 	return m
 }
