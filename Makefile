@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 PART := scripts/part
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES := . auth/jwt store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos tracing
+MODULES := . auth/jwt store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos tracing metrics
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
 FIRST ?= 1
@@ -52,6 +52,8 @@ routers:
 	cd benchmarks && go test -race ./...
 	cd tracing && go test -race ./...
 	cd auth/jwt && go test -race ./...
+	cd metrics && go test -race ./...
+	cd metrics/grafana && GOWORK=off go test ./... # outside go.work: its parser of PromQL would raise everybody's versions
 
 fuzz-short:
 	scripts/fuzz 3s
@@ -78,6 +80,7 @@ chaos: $(if $(CHAOS),,simulate)
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	@set -e; for m in $(MODULES); do (cd $$m && go vet ./... && go run $(STATICCHECK) ./...); done
+	@cd metrics/grafana && GOWORK=off go vet ./... && GOWORK=off go run $(STATICCHECK) ./...
 
 bench:
 	$(MAKE) -C benchmarks bench
