@@ -9,14 +9,14 @@
 SHELL := /bin/bash
 PART := scripts/part
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES := . auth/jwt store/sqlite store/postgres tests/routers benchmarks examples/durable tests/chaos tracing metrics
+MODULES := . auth/jwt store/sqlite store/postgres tests/routers benchmarks examples/durable examples/production tests/chaos tracing metrics
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
 FIRST ?= 1
 SEEDS ?= 5000
 export GOFLAGS := -buildvcs=false
 
-.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut chaos simulate lint bench clean
+.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut production chaos simulate lint bench clean
 
 demo: page
 	@echo "open http://$(ADDR)"
@@ -35,6 +35,7 @@ test:
 	$(PART) "npm clients 1.7.4 to 4.8" $(MAKE) -s interop; \
 	$(PART) "browser" $(MAKE) -s browser; \
 	$(PART) "cut test, short" $(MAKE) -s cut; \
+	$(PART) "production: nginx, PostgreSQL, the page, the deploy files" $(MAKE) -s production; \
 	echo "=== all: $$((SECONDS - start)) s"
 
 deps:
@@ -71,6 +72,13 @@ cut:
 	cd examples/durable && go test -race ./...
 	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^TestCut$$' .
 
+# The deploy files' parsers are a module apart from the workspace, whose versions they would raise.
+production:
+	cd examples/production/web && npm ci --silent --no-audit --no-fund && npm run build --silent
+	cd examples/production/browser && npm ci --silent --no-audit --no-fund
+	cd examples/production && go test -race -count=1 ./...
+	cd examples/production/deploy && GOWORK=off go test ./...
+
 simulate:
 	FIRST=$(FIRST) SEEDS=$(SEEDS) go test ./tests/simulation -count=1 -run TestSimulation -timeout 30m
 
@@ -80,6 +88,7 @@ chaos: $(if $(CHAOS),,simulate)
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	@set -e; for m in $(MODULES); do (cd $$m && go vet ./... && go run $(STATICCHECK) ./...); done
+	cd examples/production/deploy && GOWORK=off go vet ./... && GOWORK=off go run $(STATICCHECK) ./...
 	@cd metrics/grafana && GOWORK=off go vet ./... && GOWORK=off go run $(STATICCHECK) ./...
 
 bench:
