@@ -2,6 +2,7 @@ package chat
 
 import (
 	"errors"
+	"log/slog"
 
 	"github.com/parleychat/chat/internal/socketio"
 )
@@ -85,7 +86,9 @@ func (c *Client) fail(e *Event, err error) {
 	e.answered = true
 	v, ok := visible(err)
 	if !ok {
-		c.space.hub.log().ErrorContext(e.ctx, "chat: handler failed", "event", e.Name, "error", err)
+		c.space.hub.log().ErrorContext(e.ctx, "chat: handler failed", "event", shown(e.Name), "error", err)
+	} else if h := c.space.hub; h.logsTraffic(e.ctx) {
+		h.traffic(e.ctx, "chat: event refused", slog.String("event", shown(e.Name)), slog.String("code", string(v.Code)))
 	}
 	if !e.NeedsAck {
 		c.tell(v, e.Name)

@@ -71,9 +71,16 @@ func visible(err error) (e *Error, ok bool) {
 	return &Error{Code: Internal, Message: "internal error"}, false
 }
 
-// eventShown is how many bytes of an event's name an error repeats. The name is the client's, and may be as
+// eventShown is how many bytes of an event's name an error, and the log, repeat. The name is the client's, and may be as
 // long as a payload.
 const eventShown = 128
+
+func shown(event string) string {
+	if len(event) > eventShown {
+		event = strings.ToValidUTF8(event[:eventShown], "")
+	}
+	return event
+}
 
 // forEvent is e with the name of the event that failed, as the event "error" has it.
 func (e *Error) forEvent(event string) *Error {
@@ -81,9 +88,6 @@ func (e *Error) forEvent(event string) *Error {
 	if data == nil {
 		data = make(map[string]any, 1)
 	}
-	if len(event) > eventShown {
-		event = strings.ToValidUTF8(event[:eventShown], "")
-	}
-	data["event"] = event
+	data["event"] = shown(event)
 	return &Error{Code: e.Code, Message: e.Message, Data: data}
 }
