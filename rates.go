@@ -17,7 +17,7 @@ type Scope string
 
 // The scopes.
 const (
-	PerClient  Scope = "client"  // a recovery goes on counting, a new connection begins anew
+	PerClient  Scope = "client"  // a recovery goes on counting (in the same process), a new connection begins anew
 	PerUser    Scope = "user"    // all clients of a user in a namespace; a user without an id of auth's counts as a client
 	PerAddress Scope = "address" // all clients of an address, of IPv6 those of a /64, in a namespace: see WithTrustedProxies
 )
@@ -172,7 +172,7 @@ type rated struct {
 	key     string // of the address
 }
 
-// rateLocked gives a new client what its rates need; a client that came back goes on with the buckets of the one before.
+// rateLocked gives a new client what its rates need. One that came back goes on with the buckets of the one before, where that was here.
 func (c *Client) rateLocked(t *ticket) {
 	rs := c.space.rates
 	if rs == nil {
@@ -180,7 +180,7 @@ func (c *Client) rateLocked(t *ticket) {
 	}
 	r := &rated{address: hostOf(t.remote)}
 	r.key = limit.AddressKey(r.address)
-	if c.recovered && t.lost.client.rare != nil && t.lost.client.rare.rated != nil {
+	if c.recovered && t.lost != nil && t.lost.client != nil {
 		r.buckets = t.lost.client.rare.rated.buckets
 	} else {
 		r.buckets = rs.limiter.NewClient()

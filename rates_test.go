@@ -553,28 +553,39 @@ func (c *rawConn) expectEnd(t testing.TB) {
 	}
 }
 
-// Clients of 1.x and 2.x hear the same.
-func TestRateOfALegacyClient(t *testing.T) {
+// On the wire: each answer as it stands, the last one before the disconnect. Clients of 1.x and 2.x hear the same.
+func TestRateOnTheWire(t *testing.T) {
 	t.Parallel()
-	left := make(chan string, 1)
-	hub := newHub(t, onProbe(), chat.WithRates(chat.Rate{Event: "probe", PerSecond: 1e-4, Burst: 1, Strikes: 2, CoolDown: time.Minute}),
-		chat.OnDisconnect(func(_ context.Context, _ *chat.Client, why string) { left <- why }))
-	srv := httptest.NewServer(hub)
-	t.Cleanup(srv.Close)
-	c := dialVersion(t, srv.Listener.Addr().String(), "3")
-	c.expect(t, "40")
-	c.send(t, `421["probe","x"]`)
-	c.expect(t, `431[{"ok":true}]`)
-	for i, packet := range []string{`422["probe","x"]`, `42["probe","x"]`, `424["probe","x"]`, `42["probe","x"]`} {
-		c.send(t, packet)
-		want := []string{`432[{"ok":false,`, `42["error",`, `434[{"ok":false,`, `42["error",`}[i]
-		if got := c.expect(t, want); !strings.Contains(got, `"code":"RATE_LIMITED"`) || !strings.Contains(got, `"retry_after_ms":`) {
-			t.Fatal(got)
-		}
-	}
-	c.expect(t, "41")
-	if why := <-left; why != "rate limited" {
-		t.Error(why)
+	for _, version := range []string{"4", "3"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			left := make(chan string, 1)
+			hub := newHub(t, onProbe(), chat.WithRates(chat.Rate{Event: "probe", PerSecond: 1e-4, Burst: 1, Strikes: 2, CoolDown: time.Minute}),
+				chat.OnDisconnect(func(_ context.Context, _ *chat.Client, why string) { left <- why }))
+			srv := httptest.NewServer(hub)
+			t.Cleanup(srv.Close)
+			c := dialVersion(t, srv.Listener.Addr().String(), version)
+			if version == "4" {
+				c.send(t, "40")
+			}
+			c.expect(t, "40")
+			c.send(t, `421["probe","x"]`)
+			c.expect(t, `431[{"ok":true}]`)
+			for i, packet := range []string{`422["probe","x"]`, `42["probe","x"]`, `424["probe","x"]`, `42["probe","x"]`} {
+				c.send(t, packet)
+				want := []string{`432[{"ok":false,`, `42["error",`, `434[{"ok":false,`, `42["error",`}[i]
+				got := c.expect(t, "4")
+				if !strings.HasPrefix(got, want) || !strings.Contains(got, `"code":"RATE_LIMITED"`) || !strings.Contains(got, `"retry_after_ms":`) {
+					t.Fatalf("%s, want %s…", got, want)
+				}
+			}
+			if got := c.expect(t, "4"); got != "41" {
+				t.Error(got)
+			}
+			if why := <-left; why != "rate limited" {
+				t.Error(why)
+			}
+		})
 	}
 }
 
