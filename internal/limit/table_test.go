@@ -72,7 +72,7 @@ func TestTableForgets(t *testing.T) {
 			t.Fatal(got)
 		}
 		take("ann", 1) // one second more, and the last one used
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		time.Sleep(sweepLeast)
 		synctest.Wait()
@@ -126,7 +126,7 @@ func TestTableForgetsInBatches(t *testing.T) {
 		if got := len(table.names()); got != sweepBatch+1 {
 			t.Fatal(got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if got := len(table.names()); got != 0 {
 			t.Fatal(got)
