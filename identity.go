@@ -49,7 +49,8 @@ func (c *Client) setUserLocked(u User) {
 	if !u.Issued.IsZero() {
 		life = u.Expires.Sub(u.Issued)
 	}
-	c.expiryLocked(left-min(life/4, expiringMost), c.warnLocked)
+	ahead := min(max(life/4, 0), expiringMost) // an issuer's clock may be wrong: the end holds all the same
+	c.expiryLocked(left-ahead, c.warnLocked)
 }
 
 // expiryLocked has the next step of the token's end done, unless the token is replaced before.
@@ -83,7 +84,7 @@ func (c *Client) warnLocked() {
 	if enc, err := socketio.Encode(expiringNotice{instant(u.Expires)}); err == nil {
 		c.space.sendLocked(&audience{clients: []string{c.id}}, "auth_expiring", enc, false)
 	}
-	c.expiryLocked(time.Until(u.Expires), func() { c.rare.expiry = nil })
+	c.expiryLocked(time.Until(u.Expires), func() { c.rare.expiry, c.rare.why = nil, whyTokenExpired })
 }
 
 // instant is a time as pages get it.
@@ -109,10 +110,12 @@ func refreshAuth(ctx context.Context, c *Client, e *Event) ([]any, error) {
 		return nil, Errorf(InvalidPayload, "token is missing")
 	}
 	u, err := c.authAgain(ctx, p.Token)
+	if err == nil {
+		err = c.refreshed(u)
+	}
 	if err != nil {
 		return nil, err
 	}
-	c.refreshed(u)
 	answer := refreshAnswer{OK: true}
 	if !u.Expires.IsZero() {
 		answer.ExpiresAt = instant(u.Expires)
@@ -151,13 +154,22 @@ func (c *Client) remote() string {
 	return c.rare.remote
 }
 
+// tooLate is what a refresh hears whose client's end was decided while auth was asked: an answer that it is good would not be true.
+var tooLate = map[string]error{whyTokenExpired: errTokenExpired, whyRevoked: errRevoked}
+
 // refreshed takes over a new token, and its rooms.
-func (c *Client) refreshed(u User) {
+func (c *Client) refreshed(u User) error {
 	sp, old := c.space, c.User()
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
+	if c.rare != nil && tooLate[c.rare.why] != nil {
+		return tooLate[c.rare.why]
+	}
+	if sp.hub.revoked.hold(&u) { // since auth was asked; from now on RevokeToken finds the client by it
+		return errRevoked
+	}
 	if c.gone {
-		return
+		return nil
 	}
 	c.setUserLocked(u)
 	for _, room := range sp.lostRooms(&old, &u) {
@@ -168,6 +180,7 @@ func (c *Client) refreshed(u User) {
 			sp.announceLocked(sp.subscribeLocked(c, room))
 		}
 	}
+	return nil
 }
 
 // lostRooms are those that the old token gave and the new one does not, where that counts.
