@@ -116,6 +116,10 @@ func New(opts ...Option) (*Hub, error) {
 		Accept: h.accept, Limited: h.crowded,
 	})
 	h.handler = h.newCORS().Handler(h.engine)
+	hub := &Hub{core: h, space: h.spaces["/"]}
+	for _, o := range set.observe.hub {
+		o.ObserveHub(hub)
+	}
 	if w, ok := set.store.(Watcher); ok && h.journal.tasks.enter() {
 		go h.journal.watch(w)
 	}
@@ -124,7 +128,7 @@ func New(opts ...Option) (*Hub, error) {
 			go sp.retain()
 		}
 	}
-	return &Hub{core: h, space: h.spaces["/"]}, nil
+	return hub, nil
 }
 
 // ServeHTTP serves one request of a Socket.IO client, whatever its path. It answers 403 to a page from an
