@@ -18,7 +18,7 @@ const columns = "kind, id, user_id, sid, text, ts, message_id, reply_to, meta, d
 // setLasts takes a JSON object of ids and seqs: a statement for each room would be a third of what a batch of many rooms executes.
 const (
 	setLasts  = "UPDATE rooms SET last_seq = j.value FROM json_each(?) AS j WHERE rooms.id = CAST(j.key AS INTEGER)"
-	setBehind = "INSERT INTO keys_behind SELECT CAST(key AS INTEGER), value FROM json_each(?)"
+	setBehind = "INSERT INTO keys_behind SELECT CAST(key AS INTEGER), value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
 )
 
 // hashed takes a JSON array of hashes; CROSS JOIN is SQLite's way of saying which table is looked up for each row of which.
@@ -48,7 +48,7 @@ type writer struct {
 const roomsKept = 10_000
 
 func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
-	w := &writer{conn: conn, alone: aloneAfter, keys: keys{hash: hashKey, most: keysPending, after: aloneAfter}}
+	w := &writer{conn: conn, alone: aloneAfter, keys: keys{hash: hashKey, most: keysPending, step: keysStep, after: aloneAfter}}
 	if err := conn.QueryRowContext(ctx, "SELECT salt FROM key_salt").Scan(&w.keys.salt); err != nil {
 		return nil, err
 	}

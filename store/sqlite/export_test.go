@@ -13,11 +13,11 @@ func Hold(s *Store, f func()) {
 	f()
 }
 
-// PutOff changes how many keys are put off and after how many transactions; with collide all keys have one of two hashes.
-func PutOff(s *Store, most, after int, collide bool) {
+// PutOff changes how many keys are put off, how many of them leave at once, and after how many transactions; with collide all keys have one of two hashes.
+func PutOff(s *Store, most, step, after int, collide bool) {
 	w := <-s.writer
 	defer func() { s.writer <- w }()
-	w.keys.most, w.keys.after = most, after
+	w.keys.most, w.keys.step, w.keys.after = most, step, after
 	if collide {
 		w.keys.hash = func(_ []byte, _ int64, _, messageID string) int64 { return int64(len(messageID) % 2) }
 	}

@@ -17,6 +17,8 @@ import (
 const (
 	// keysPending is how many rows of entry_keys are put off. They go to pages all over the table: written together, many share one.
 	keysPending = 16 << 10
+	// keysStep is how many of them one transaction writes, in the order of the table, so that none takes long.
+	keysStep = 1 << 10
 	// aloneAfter is how many transactions without another process's in between let them be put off: that other one would have to read the entries again.
 	aloneAfter = 100
 )
@@ -27,12 +29,13 @@ type keys struct {
 	salt    []byte
 	hash    func(salt []byte, room int64, user, messageID string) int64
 	pending map[int64]place // by hash, with no row yet
-	behind  map[int64]int64 // rooms of those: the seq that keys_behind has for them
-	unsaved []int64         // of those, not in keys_behind yet
+	leaving []int64         // those that are being written, in order; keys_behind is as it was before them
+	behind  map[int64]int64 // rooms of the others: the seq that keys_behind has to have for them once those are written
+	unsaved []int64         // of behind, not in keys_behind yet
 	exact   bool            // message_keys may have rows
 	buf     []byte
 
-	most, after int // keysPending and aloneAfter
+	most, step, after int // keysPending, keysStep and aloneAfter
 }
 
 // place is where an entry is.
@@ -106,12 +109,35 @@ func (w *writer) addExact(ctx context.Context, p place, user, messageID string, 
 	return err
 }
 
-// saveKeys says in the file what it lacks, or brings that there.
+// saveKeys says in the file what it lacks, and brings some of that there when it is much.
 func (w *writer) saveKeys(ctx context.Context) error {
 	k := &w.keys
-	if len(k.pending) >= k.most || w.alone < k.after {
+	if w.alone < k.after {
 		return w.flushKeys(ctx)
 	}
+	if err := w.saveBehind(ctx); err != nil {
+		return err
+	}
+	if len(k.leaving) == 0 && len(k.pending) >= k.most {
+		k.leaving = slices.Sorted(maps.Keys(k.pending))
+		clear(k.behind)
+	}
+	if len(k.leaving) == 0 {
+		return nil
+	}
+	if err := w.writeKeys(ctx, max(k.step, len(k.pending)-k.most)); err != nil || len(k.leaving) > 0 {
+		return err
+	}
+	if _, err := w.noneBehind.ExecContext(ctx); err != nil {
+		return err
+	}
+	k.unsaved = slices.AppendSeq(k.unsaved, maps.Keys(k.behind))
+	return w.saveBehind(ctx)
+}
+
+// saveBehind leaves a room that keys_behind has as it is: its entries of before are among those that leave.
+func (w *writer) saveBehind(ctx context.Context) error {
+	k := &w.keys
 	if len(k.unsaved) == 0 {
 		return nil
 	}
@@ -120,23 +146,39 @@ func (w *writer) saveKeys(ctx context.Context) error {
 	return err
 }
 
-func (w *writer) flushKeys(ctx context.Context) error {
+// writeKeys gives the first n of those that leave their rows.
+func (w *writer) writeKeys(ctx context.Context, n int) error {
 	k := &w.keys
-	for _, hash := range slices.Sorted(maps.Keys(k.pending)) {
-		p := k.pending[hash]
+	n = min(n, len(k.leaving))
+	for _, hash := range k.leaving[:n] {
+		p, still := k.pending[hash]
+		if !still {
+			continue
+		}
 		if _, err := w.addHash.ExecContext(ctx, hash, p.room, p.seq); err != nil {
 			return err
 		}
+		delete(k.pending, hash)
 	}
-	if len(k.behind) > len(k.unsaved) {
-		if _, err := w.noneBehind.ExecContext(ctx); err != nil {
-			return err
-		}
+	k.leaving = k.leaving[n:]
+	return nil
+}
+
+// flushKeys puts nothing off.
+func (w *writer) flushKeys(ctx context.Context) error {
+	k := &w.keys
+	inFile := len(k.leaving) > 0 || len(k.behind) > len(k.unsaved)
+	k.leaving = slices.Sorted(maps.Keys(k.pending))
+	if err := w.writeKeys(ctx, len(k.leaving)); err != nil {
+		return err
 	}
-	clear(k.pending)
 	clear(k.behind)
 	k.unsaved = k.unsaved[:0]
-	return nil
+	if !inFile {
+		return nil
+	}
+	_, err := w.noneBehind.ExecContext(ctx)
+	return err
 }
 
 // dropKey forgets the hash of an entry that goes.
@@ -152,7 +194,8 @@ func (w *writer) dropKey(ctx context.Context, p place, user, messageID string) e
 
 // loadKeys starts anew from the file: it brings what entry_keys lacks there, since another process has put that off, or this one before it ended.
 func (w *writer) loadKeys(ctx context.Context) error {
-	w.keys.pending, w.keys.behind, w.keys.unsaved = make(map[int64]place), make(map[int64]int64), nil
+	w.keys.pending, w.keys.leaving = make(map[int64]place), nil
+	w.keys.behind, w.keys.unsaved = make(map[int64]int64), nil
 	if err := w.anyExact.QueryRowContext(ctx).Scan(&w.keys.exact); err != nil {
 		return err
 	}

@@ -92,31 +92,38 @@ func TestKeysOfClosedFile(t *testing.T) {
 	}
 }
 
-// As many as are put off at most go to the table together.
-func TestKeysFlushed(t *testing.T) {
+// When many have been put off they go to the table in steps, and what comes meanwhile waits for the next turn.
+func TestKeysLeaveInSteps(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "chat.db")
 	s := open(t, path)
-	sqlite.PutOff(s, 10, 0, false)
-	for i := 1; i <= 25; i++ {
-		save(t, s, message(i))
+	sqlite.PutOff(s, 10, 4, 0, false)
+	for i, want := range []struct{ rows, behind int }{9: {4, 0}, 10: {8, 0}, 11: {10, 10}, 18: {10, 10}, 19: {14, 10}, 20: {18, 10}, 21: {20, 20}} {
+		save(t, s, message(i+1))
+		if want.rows == 0 {
+			continue
+		}
+		var behind int
+		if err := raw(t, path).QueryRowContext(t.Context(), "SELECT seq FROM keys_behind").Scan(&behind); err != nil {
+			t.Fatal(err)
+		}
+		if rows, n := count(t, path, "entry_keys"), sqlite.Pending(s); rows != want.rows || behind != want.behind || n != i+1-rows {
+			t.Errorf("after %d entries the table has %d keys and those to %d; %d are put off", i+1, rows, behind, n)
+		}
+		wantRepeats(t, open(t, crash(t, s, path)), i+1)
 	}
-	if n, rows, behind := sqlite.Pending(s), count(t, path, "entry_keys"), count(t, path, "keys_behind"); n != 5 || rows != 20 || behind != 1 {
-		t.Errorf("%d keys are put off, %d are in the table, %d rooms lack some", n, rows, behind)
-	}
-	wantRepeats(t, open(t, crash(t, s, path)), 25)
 }
 
 func TestKeysCollide(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "chat.db")
 	s := open(t, path)
-	sqlite.PutOff(s, 1000, 0, true)
+	sqlite.PutOff(s, 1000, 1000, 0, true)
 	save(t, s, message(1), message(2), message(3))
 	save(t, s, message(4))
 	wantRepeats(t, s, 4)
 	s = open(t, crash(t, s, path))
-	sqlite.PutOff(s, 1000, 0, true)
+	sqlite.PutOff(s, 1000, 1000, 0, true)
 	wantRepeats(t, s, 4)
 }
 
@@ -126,7 +133,7 @@ func TestKeysOfRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chat.db")
 	s := open(t, path)
 	for _, most := range []int{1, 1000} {
-		sqlite.PutOff(s, most, 0, false)
+		sqlite.PutOff(s, most, 10, 0, false)
 		for i := 1; i <= 4; i++ {
 			save(t, s, message(most+i))
 		}
@@ -307,7 +314,7 @@ func (m *model) open() {
 	m.stores = m.stores[:0]
 	for range 2 {
 		s := open(m.t, m.path, sqlite.WithNormalSync())
-		sqlite.PutOff(s, 1+m.rng.IntN(60), m.rng.IntN(3), m.collide)
+		sqlite.PutOff(s, 1+m.rng.IntN(60), 1+m.rng.IntN(8), m.rng.IntN(3), m.collide)
 		m.stores = append(m.stores, s)
 	}
 	m.old = version1{raw(m.t, m.path+"?_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)")}
