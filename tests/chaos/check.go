@@ -41,6 +41,7 @@ type verdict struct {
 	gap      finding
 	problems []finding // of Lost, Doubled, Disorder and Wrong
 	holes    []finding // and strangers
+	views    []map[string]*view
 }
 
 func (v *verdict) faultless() bool { return v.Lost+v.Doubled+v.Disorder+v.Wrong == 0 }
@@ -94,9 +95,8 @@ func newSession() sessionView {
 
 // judge is the state of judging.
 type judge struct {
-	verdict
+	verdict  // its views are by client and room
 	ev       *evidence
-	views    []map[string]*view // by client and room
 	attempts map[string]int     // by message_id
 	acked    map[string]ackedAt
 	written  map[string]record

@@ -45,15 +45,20 @@ func (j *judge) judgeLog() {
 
 // judgeViews compares each member's view with the log, and with what was acked.
 func (j *judge) judgeViews() {
+	acked := map[string][]string{} // message_ids by room
+	for _, id := range slices.Sorted(maps.Keys(j.acked)) {
+		room := j.acked[id].room
+		acked[room] = append(acked[room], id)
+	}
 	for _, rooms := range j.views {
 		for _, name := range slices.Sorted(maps.Keys(rooms)) {
 			v := rooms[name]
 			if j.ev.lasting {
 				j.sameAsLog(v)
 			}
-			for _, id := range slices.Sorted(maps.Keys(j.acked)) {
+			for _, id := range acked[name] {
 				a := j.acked[id]
-				if _, seen := v.message[id]; a.room == name && !seen && !j.inLog(v, a.entry) {
+				if _, seen := v.message[id]; !seen && !j.inLog(v, a.entry) {
 					j.problem(&j.Lost, "lost", v, a.Seq, a.t, "message_id %s, acked then, never got there", id)
 				}
 			}

@@ -19,6 +19,9 @@ type client struct {
 	Transports []string `json:"transports"`
 	Rooms      []string `json:"rooms"`
 	Group      int      `json:"group"`
+	Token      string   `json:"token,omitempty"`   // of the roll-out's pages, which are stock: see open in clients/page.mjs
+	Address    string   `json:"address,omitempty"` // that it connects from
+	After      int      `json:"after,omitempty"`   // when it connects first, milliseconds
 }
 
 const (
@@ -47,9 +50,10 @@ func cast(url func(group int) string) []client {
 
 // pages is the Node process with all clients.
 type pages struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	done chan error // how reading its records ended
+	clients int
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	done    chan error // how reading its records ended
 
 	mu      sync.Mutex // guards all below
 	records []record
@@ -58,24 +62,25 @@ type pages struct {
 	read    *record       // the newcomer has read all
 }
 
-func startPages(dir string, seed uint64, lobby float64, clients []client) (*pages, error) {
-	plan, err := json.Marshal(map[string]any{"seed": uint32(seed), "lobby": lobby, "clients": clients})
+// startPages runs clients, of which the first has the number first. Its files in dir have suffix in their names.
+func startPages(dir, suffix string, seed uint64, lobby float64, first int, clients []client) (*pages, error) {
+	plan, err := json.Marshal(map[string]any{"seed": uint32(seed), "lobby": lobby, "first": first, "clients": clients})
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(dir, "plan.json")
+	file := filepath.Join(dir, "plan"+suffix+".json")
 	if err := os.WriteFile(file, plan, 0o600); err != nil {
 		return nil, err
 	}
-	raw, err := os.Create(filepath.Join(dir, "records.jsonl"))
+	raw, err := os.Create(filepath.Join(dir, "records"+suffix+".jsonl"))
 	if err != nil {
 		return nil, err
 	}
-	stderr, err := os.Create(filepath.Join(dir, "pages.log"))
+	stderr, err := os.Create(filepath.Join(dir, "pages"+suffix+".log"))
 	if err != nil {
 		return nil, err
 	}
-	p := &pages{done: make(chan error, 1), news: make(chan struct{}, 1)}
+	p := &pages{clients: len(clients), done: make(chan error, 1), news: make(chan struct{}, 1)}
 	p.cmd = exec.Command("node", "clients/main.mjs", file)
 	p.cmd.Stderr = stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -138,7 +143,7 @@ func (p *pages) wait(limit time.Duration, what string, ok func(state record, rea
 			return fmt.Errorf("the pages' process has ended: %w", err)
 		case <-deadline.C:
 			return fmt.Errorf("%s: not after %v: %d messages queued, %d of %d clients connected, %d rooms behind",
-				what, limit, state.Queued, state.Connected, clientsCount, state.Behind)
+				what, limit, state.Queued, state.Connected, p.clients, state.Behind)
 		}
 	}
 }

@@ -5,5 +5,7 @@ import (
 	"syscall"
 )
 
-// endWithUs ends the process when the test is killed or times out.
-func endWithUs(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// endWithUs ends the process by a signal when the test is killed or times out.
+func endWithUs(cmd *exec.Cmd, by syscall.Signal) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: by}
+}

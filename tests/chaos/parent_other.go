@@ -2,7 +2,10 @@
 
 package main
 
-import "os/exec"
+import (
+	"os/exec"
+	"syscall"
+)
 
 // endWithUs can do nothing here: a test that is killed leaves its server.
-func endWithUs(*exec.Cmd) {}
+func endWithUs(*exec.Cmd, syscall.Signal) {}

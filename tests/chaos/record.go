@@ -30,6 +30,7 @@ type record struct {
 	Connected int `json:"connected,omitempty"`
 	Behind    int `json:"behind,omitempty"`
 	Closed    int `json:"closed,omitempty"` // rooms that have their last message
+	News      int `json:"news,omitempty"`   // user_joined and user_left that pages have heard
 }
 
 // An entry of a room's log, as the server told it.

@@ -126,7 +126,7 @@ func (s *stage) clear() error {
 func (s *stage) play() (*outcome, error) {
 	clients := cast(func(group int) string { return "http://" + s.gates[group].addr() })
 	var err error
-	if s.pages, err = startPages(s.dir, s.seed, s.lobby, clients); err != nil {
+	if s.pages, err = startPages(s.dir, "", s.seed, s.lobby, 0, clients); err != nil {
 		return nil, err
 	}
 	settled := func(r record, _ *record) bool {

@@ -46,7 +46,7 @@ func (s *server) start() error {
 func (s *server) try() error {
 	cmd := exec.Command(s.name, append(s.args, "-addr", s.addr)...)
 	cmd.Env, cmd.Stderr = append(os.Environ(), s.env...), s.log
-	endWithUs(cmd)
+	endWithUs(cmd, syscall.SIGKILL)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

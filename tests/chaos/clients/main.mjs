@@ -1,6 +1,7 @@
 // All pages of a run in one process: a plan as the argument, commands on stdin, what happened on stdout, a line each.
 //
 //   talk N    each page writes, N messages a second in all
+//   watch     each page notes the news of its rooms' presence from now on
 //   quiet     none writes any more
 //   close     one page of each room writes the last message there
 //   read URL  a newcomer reads all rooms from the start
@@ -14,14 +15,15 @@ import { random } from "./random.mjs";
 const plan = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const put = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
-const pages = plan.clients.map((spec, client) => new Page(spec, (kind, fields) => put({ kind, t: Date.now(), client, ...fields })));
+const first = plan.first ?? 0; // of several processes' pages
+const pages = plan.clients.map((spec, i) => new Page(spec, (kind, fields) => put({ kind, t: Date.now(), client: first + i, ...fields })));
 const rooms = [...new Set(plan.clients.flatMap((c) => c.rooms))];
 let talking = false;
 
 function talk(perSecond) {
   talking = true;
   pages.forEach((page, i) => {
-    const next = random(plan.seed + i);
+    const next = random(plan.seed + first + i);
     const names = [...page.rooms.keys()];
     const mean = (1000 * pages.length) / perSecond;
     let n = 0;
@@ -46,9 +48,10 @@ function close() {
 
 // state tells how far the pages are from having everything.
 function state() {
-  const s = { kind: "state", t: Date.now(), queued: 0, connected: 0, behind: 0, closed: closing.size };
+  const s = { kind: "state", t: Date.now(), queued: 0, connected: 0, behind: 0, closed: closing.size, news: 0 };
   for (const p of pages) {
     s.queued += p.queue.size;
+    s.news += p.news;
     if (p.socket.connected) s.connected++;
     for (const r of p.rooms.values()) {
       const last = closing.get(r.name)?.page.rooms.get(r.name);
@@ -80,6 +83,7 @@ setInterval(() => put(state()), 200);
 createInterface({ input: process.stdin }).on("line", (line) => {
   const [command, arg] = line.split(" ");
   if (command === "talk") talk(Number(arg));
+  if (command === "watch") for (const page of pages) page.watches = true;
   if (command === "quiet") talking = false;
   if (command === "close") close();
   if (command === "read") read(arg).catch((err) => put({ kind: "read", code: String(err) }));

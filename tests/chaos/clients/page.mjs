@@ -1,5 +1,6 @@
 // A page as docs/events.md asks for: what is sent waits in a queue until it is acked; a connection that was not
 // recovered joins its rooms anew and reads on from the last entry; one that was recovered does nothing.
+import { Agent } from "node:http";
 import { io as connect4 } from "socket.io-client-4.8";
 import connect2 from "socket.io-client-2";
 import { Room } from "./room.mjs";
@@ -18,6 +19,8 @@ export class Page {
     this.rooms = new Map(spec.rooms.map((name) => [name, new Room(name)]));
     this.queue = new Map(); // by message_id, in the order in which they were written
     this.turn = 0; // counts connections
+    this.news = 0; // of presence
+    this.watches = false; // presence is written down
     this.socket = open(spec);
     this.socket.on("connect", () => this.connected());
     this.socket.on("disconnect", (reason) => this.disconnected(reason));
@@ -28,6 +31,16 @@ export class Page {
       const room = this.rooms.get(e.room);
       if (room && e.event === "new_message") this.look(room, true);
     });
+    this.socket.on("server_draining", () => record("draining", {}));
+    this.socket.io.on("reconnect_error", (e) => record("failed", { code: e.message }));
+    this.socket.on("connect_error", (e) => e.data && record("failed", { code: e.data.code }));
+    for (const event of ["user_joined", "user_left"]) this.socket.on(event, (e) => this.presence(event, e));
+  }
+
+  // presence notes what a page is told of its own rooms' users after it has been connected for the first time.
+  presence(event, e) {
+    this.news++;
+    if (this.watches && this.rooms.has(e.room)) this.record("presence", { event, room: e.room, user: e.user_id });
   }
 
   connected() {
@@ -163,8 +176,13 @@ export class Page {
 
 const brief = (e) => ({ seq: e.seq, id: e.id, user: e.user_id, message: e.message_id, at: Date.parse(e.timestamp) });
 
-// open connects as browsers do, in less of a hurry than a test and more than the defaults.
-function open({ url, user, version, transports }) {
+// open connects as browsers do: in less of a hurry than a test and more than the defaults; or, with a token, just by the defaults, from an address of its own.
+function open({ url, user, version, transports, token, address, after }) {
+  if (token) {
+    const socket = connect4(url, { transports, forceNew: true, autoConnect: false, auth: { token }, agent: new Agent({ keepAlive: true, localAddress: address }) });
+    setTimeout(() => socket.connect(), after);
+    return socket;
+  }
   const o = { transports, forceNew: true, reconnectionDelay: 200, reconnectionDelayMax: 1_000, timeout: 5_000 };
   return version === 2 ? connect2(url, { ...o, query: { user } }) : connect4(url, { ...o, auth: { user } });
 }

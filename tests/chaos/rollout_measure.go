@@ -1,0 +1,169 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// figures are what clients saw of a rollout, apart from the verdict.
+type figures struct {
+	restarts []restartFigures
+	strays   int            // connections that were lost while no node was being stopped
+	failed   map[string]int // attempts to connect that failed, by reason
+	ackMS    []int64        // from a message's writing to its ack, ascending
+	presence map[string]int // news of presence that pages were told of their own rooms, though nobody came or went for good
+	series   seriesFigures
+}
+
+// restartFigures are of the clients that the stop of one process sent away.
+type restartFigures struct {
+	outages    []outage
+	hints      int // server_draining
+	recovered  int
+	peakAway   int // connections that ended in one second, whichever
+	peakBack   int // clients that came back in one second, whichever
+	connectMS  []int64
+	caughtUpMS []int64
+}
+
+// An outage is a client without a connection, in Unix milliseconds.
+type outage struct {
+	client     int
+	away, back int64
+	caughtUp   int64 // when it had everything that had been written until it was back
+	recovered  bool
+}
+
+// seriesFigures are by seconds since the talk began.
+type seriesFigures struct{ away, back, connected, acked []int }
+
+// measure needs the verdict's views.
+func measure(ev *evidence, o *rolled) *figures {
+	f := &figures{failed: map[string]int{}, presence: map[string]int{}, restarts: make([]restartFigures, len(o.lives)-1)}
+	m := &measuring{figures: f, ev: ev, o: o, since: map[int]int64{}, wrote: map[string]int64{}}
+	n := int(o.lasted/time.Second) + 1
+	f.series = seriesFigures{make([]int, n), make([]int, n), make([]int, n), make([]int, n)}
+	for i := range ev.records {
+		m.take(&ev.records[i])
+	}
+	connected := len(ev.clients)
+	for i := range f.series.connected {
+		connected += f.series.back[i] - f.series.away[i]
+		f.series.connected[i] = connected
+	}
+	for i := range f.restarts {
+		f.restarts[i].sum()
+	}
+	slices.Sort(f.ackMS)
+	return f
+}
+
+type measuring struct {
+	*figures
+	ev    *evidence
+	o     *rolled
+	since map[int]int64    // when a client lost its connection; it has none
+	wrote map[string]int64 // by message_id, not acked
+}
+
+func (m *measuring) take(r *record) {
+	if r.T < m.o.began.UnixMilli() {
+		return
+	}
+	switch r.Kind {
+	case "disconnect":
+		m.since[r.Client] = r.T
+		m.count(m.series.away, r.T)
+		if m.restart(r.T) < 0 {
+			m.strays++
+		}
+	case "connect":
+		if away, ok := m.since[r.Client]; ok {
+			delete(m.since, r.Client)
+			m.count(m.series.back, r.T)
+			m.back(outage{client: r.Client, away: away, back: r.T, recovered: r.Recovered})
+		}
+	case "draining":
+		if i := m.restart(r.T); i >= 0 {
+			m.restarts[i].hints++
+		}
+	case "failed":
+		m.failed[r.Code]++
+	case "presence":
+		m.presence[r.Event]++
+	case "write":
+		m.wrote[r.Message] = r.T
+	case "ack":
+		if t, ok := m.wrote[r.Message]; ok {
+			delete(m.wrote, r.Message)
+			m.ackMS = append(m.ackMS, r.T-t)
+			m.count(m.series.acked, r.T)
+		}
+	}
+}
+
+func (m *measuring) count(in []int, t int64) {
+	if i := int(t-m.o.began.UnixMilli()) / 1000; i >= 0 && i < len(in) {
+		in[i]++
+	}
+}
+
+// restart is the number of the process that was being stopped then, or -1.
+func (m *measuring) restart(t int64) int {
+	return slices.IndexFunc(m.o.lives[:len(m.restarts)], func(l *life) bool {
+		return t >= l.term.UnixMilli() && t <= l.exit.Add(time.Second).UnixMilli()
+	})
+}
+
+// back takes an outage that has ended, and finds out when its client had caught up: when it saw the last of those entries that had been saved by then.
+func (m *measuring) back(out outage) {
+	i := m.restart(out.away)
+	if i < 0 {
+		return
+	}
+	out.caughtUp = out.back
+	for room, v := range m.o.verdict.views[out.client] {
+		for _, e := range m.ev.log[room] {
+			if s, known := v.known[place{"", e.Seq}]; known && e.At <= out.back {
+				out.caughtUp = max(out.caughtUp, s.t)
+			}
+		}
+	}
+	m.restarts[i].outages = append(m.restarts[i].outages, out)
+}
+
+func (r *restartFigures) sum() {
+	var away, back []int64
+	for _, o := range r.outages {
+		away, back = append(away, o.away), append(back, o.back)
+		r.connectMS = append(r.connectMS, o.back-o.away)
+		r.caughtUpMS = append(r.caughtUpMS, o.caughtUp-o.away)
+		if o.recovered {
+			r.recovered++
+		}
+	}
+	for _, s := range [][]int64{away, back, r.connectMS, r.caughtUpMS} {
+		slices.Sort(s)
+	}
+	r.peakAway, r.peakBack = peak(away), peak(back)
+}
+
+// peak is the most of these times, in ascending milliseconds, that lie in one second.
+func peak(times []int64) int {
+	most, from := 0, 0
+	for i, t := range times {
+		for t-times[from] >= 1000 {
+			from++
+		}
+		most = max(most, i-from+1)
+	}
+	return most
+}
+
+// quantile of what is in ascending order.
+func quantile(sorted []int64, q float64) int64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[int(q*float64(len(sorted)-1))]
+}
