@@ -74,7 +74,7 @@ cut:
 
 # The deploy files' parsers are a module apart from the workspace, whose versions they would raise.
 production:
-	cd examples/production/web && npm ci --silent --no-audit --no-fund && npm run build --silent
+	cd examples/production/web && npm ci --silent --no-audit --no-fund && npm run build --silent -- --logLevel warn
 	cd examples/production/browser && npm ci --silent --no-audit --no-fund
 	cd examples/production && go test -race -count=1 ./...
 	cd examples/production/deploy && GOWORK=off go test ./...
