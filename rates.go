@@ -198,8 +198,17 @@ func (c *Client) overRate(j *job) bool {
 	if v.Hits == nil {
 		return false
 	}
-	c.refuse(newEvent(c, j), v, limitedAnswer("too many events", v))
+	if !c.leaving() { // what go-socket.io has read before it took notice of the disconnect
+		c.refuse(newEvent(c, j), v, limitedAnswer("too many events", v))
+	}
 	return true
+}
+
+// leaving: what the client sends is dropped.
+func (c *Client) leaving() bool {
+	c.inbox.mu.Lock()
+	defer c.inbox.mu.Unlock()
+	return c.inbox.closing
 }
 
 // overJoins is the error of a join_room that is over a rate.

@@ -589,6 +589,41 @@ func TestRateOnTheWire(t *testing.T) {
 	}
 }
 
+// What came in together with the event that ended a client is dropped without a word.
+func TestFloodAfterTheDisconnect(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"4", "3"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			hub := newHub(t, onProbe(), chat.WithRates(chat.Rate{Event: "probe", PerSecond: 1e-4, Burst: 1, Strikes: 2, CoolDown: time.Minute}))
+			srv := httptest.NewServer(hub)
+			t.Cleanup(srv.Close)
+			c := dialVersion(t, srv.Listener.Addr().String(), version)
+			if version == "4" {
+				c.send(t, "40")
+			}
+			c.expect(t, "40")
+			var flood bytes.Buffer
+			for range 500 {
+				if err := wsutil.WriteClientText(&flood, []byte(`42["probe","x"]`)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := c.Write(flood.Bytes()); err != nil {
+				t.Fatal(err)
+			}
+			errors := 0
+			for ; c.expect(t, "4") != "41"; errors++ {
+			}
+			_ = c.Close()
+			eventually(t, func() bool { return hub.Stats().Sessions == 0 }) // all has been read
+			if s := hub.Stats().Limited; errors != 4 || s[chat.LimitRefused] != 4 || s[chat.LimitCoolDown] != 1 || s[chat.LimitDisconnect] != 1 {
+				t.Error(errors, s)
+			}
+		})
+	}
+}
+
 // A connection that recovers goes on with its bucket and its strikes; a new one has new ones, but its user and its address have not.
 func TestRecoveryKeepsTheBucket(t *testing.T) {
 	t.Parallel()

@@ -1,9 +1,6 @@
 package limit
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // longest bounds a debt: what a bucket owes at most, so that no sum overflows.
 const longest = 365 * 24 * time.Hour
@@ -24,7 +21,12 @@ func newRate(r Rate, index int) rate {
 	return rate{Rate: r, index: index, each: each, one: clamp(each), full: clamp(each * float64(r.Burst)), strikes: uint32(r.Strikes), coolDown: int64(r.CoolDown)}
 }
 
-func clamp(ns float64) int64 { return int64(math.Min(math.Round(ns), float64(longest))) }
+func clamp(ns float64) int64 {
+	if ns > float64(longest) {
+		return int64(longest)
+	}
+	return int64(ns + 0.5)
+}
 
 // A bucket is how far somebody has gone with one rate (the generic cell rate algorithm: a time says all of how full it is) and with the steps beyond it.
 // Times are nanoseconds of the Limiter's clock. The zero bucket is full.

@@ -43,6 +43,8 @@ each("without an ack it is the event error; after the cool-down's refusals the c
   const errors = collect(socket, "error", (err) => err);
   const backs = collect(socket, "message-back");
   const left = next(socket, "disconnect");
+  socket.emit("message", "accepted");
+  await backs.count(1);
   for (let i = 0; i < 10; i++) socket.emit("message", i);
   assert.equal((await left)[0], "io server disconnect");
   assert.equal(errors.items.length, 6);
