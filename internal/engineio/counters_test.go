@@ -52,6 +52,11 @@ func TestOutboxes(t *testing.T) {
 	if bytes, deepest := b.srv.Outboxes(); bytes != 3*p.Size() || deepest != 2*p.Size() {
 		t.Errorf("%d, %d; a packet has %d", bytes, deepest, p.Size())
 	}
+	one.s.Close(ReasonSlowConsumer) // without a farewell nothing is left in its queue
+	waitFor(t, func() bool {
+		bytes, _ := b.srv.Outboxes()
+		return bytes == p.Size()
+	})
 	one.s.Abort(ReasonForced)
 	if bytes, deepest := b.srv.Outboxes(); bytes != p.Size() || deepest != p.Size() {
 		t.Errorf("%d, %d after the end of one", bytes, deepest)

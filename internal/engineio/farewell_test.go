@@ -212,6 +212,14 @@ func TestFarewellByPolling(t *testing.T) {
 		q := b.open(4, "")
 		p := b.peer()
 		overflow(p)
+		synctest.Wait()
+		left := 0
+		for _, last := range saysWhy(p, ReasonSlowConsumer) {
+			left += last.Size()
+		}
+		if bytes, _ := b.srv.Outboxes(); bytes != left {
+			t.Errorf("%d bytes are queued, not %d", bytes, left)
+		}
 		b.post(q, "4x").want(t, 400, `{"code":1,"message":"Session ID unknown"}`)
 		b.get(q).want(t, 200, "4slow consumer\x1ebYnl0ZXM=\x1e4bye\x1e1")
 		p.wantUnsent(t, ReasonSlowConsumer, 1)
@@ -336,6 +344,72 @@ func TestFarewellDuringAPoll(t *testing.T) {
 	(<-get).want(t, 200, "4taken")
 	(<-next).want(t, 200, "4slow consumer\x1ebYnl0ZXM=\x1e4bye\x1e1")
 	p.wantUnsent(t, ReasonSlowConsumer, 2)
+}
+
+// The refusal of a POST waits for the answer to the GET, however long the client takes to read that.
+func TestRefusalWaitsForThePoll(t *testing.T) {
+	var reached, let chan struct{}
+	stuck := func(o *setup) {
+		telling(o)
+		reached, let = make(chan struct{}), make(chan struct{}) // the bubble's own
+		o.wrap = func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(&stuckWriter{w, []byte("bye"), reached, let}, r)
+			})
+		}
+	}
+	bubble(t, stuck, func(t *testing.T, b *bench) {
+		q := b.open(4, "")
+		get := b.later(q)
+		synctest.Wait()
+		post := make(chan reply, 1)
+		go func() { post <- b.post(q, strings.Repeat("4", 10_001)) }()
+		<-reached
+		synctest.Wait()
+		if len(post) > 0 {
+			t.Error("the POST was answered before the GET")
+		}
+		close(let)
+		(<-get).want(t, 200, "4payload too large\x1ebYnl0ZXM=\x1e4bye\x1e1")
+		(<-post).want(t, 413, `{"code":3,"message":"Payload too large"}`)
+	})
+}
+
+// A GET that comes while the handler is being asked waits for what it says.
+func TestPollMeetsFarewell(t *testing.T) {
+	slowly := func(o *setup) {
+		telling(o)
+		o.say = func(p *peer, r Reason) []*Packet {
+			time.Sleep(time.Millisecond)
+			return saysWhy(p, r)
+		}
+	}
+	bubble(t, slowly, func(t *testing.T, b *bench) {
+		q := b.open(4, "")
+		b.peer().s.Close(ReasonSlowConsumer)
+		b.get(q).want(t, 200, "4slow consumer\x1ebYnl0ZXM=\x1e4bye\x1e1")
+	})
+}
+
+// The end comes while a writer has been called and holds nothing of the queue.
+func TestFarewellBetweenWrites(t *testing.T) {
+	t.Parallel()
+	b := start(t, telling)
+	c := b.openWS(4)
+	s := b.peer().s
+	s.mu.Lock()
+	s.writing = true
+	s.pins++
+	s.mu.Unlock()
+	s.Send(tagged(1, "dropped"))
+	s.Close(ReasonSlowConsumer)
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.cut
+	})
+	s.srv.gate.run(s.writeLoop)
+	c.want("4slow consumer", "b:bytes", "4bye", "close 1008", "end")
 }
 
 // Too much sent within Accept: the client gets what opens the session, and nobody is asked for last words, since
