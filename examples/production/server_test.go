@@ -21,6 +21,12 @@ import (
 // serve is everything of the binary but its port.
 func serve(t *testing.T, env map[string]string) http.Handler {
 	t.Helper()
+	h, _ := serveHub(t, env)
+	return h
+}
+
+func serveHub(t *testing.T, env map[string]string) (http.Handler, *chat.Hub) {
+	t.Helper()
 	cfg, err := fromEnv(func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +48,7 @@ func serve(t *testing.T, env map[string]string) http.Handler {
 			t.Error(err)
 		}
 	})
-	return handler(cfg, hub, who, watch)
+	return handler(cfg, hub, who, watch), hub
 }
 
 func signed(t *testing.T, id string, roles ...string) string {
@@ -230,6 +236,35 @@ func TestObserved(t *testing.T) {
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if w := request(h, "GET", path); w.Code != 200 {
 			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+}
+
+// Between the Hub's end and its own the HTTP server answers, so that the proxy goes elsewhere and nobody takes the node for dead.
+func TestDrained(t *testing.T) {
+	t.Parallel()
+	h, hub := serveHub(t, map[string]string{"AUTH": "none"})
+	ann := chattest.Dial(t, h)
+	if err := hub.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ann.Expect("server_draining")
+	if why := ann.WaitClosed(); why != "transport close" {
+		t.Errorf("closed by %q: the client would stay away", why)
+	}
+	for _, c := range []struct {
+		method, target string
+		status         int
+	}{
+		{"GET", "/readyz", 503}, {"GET", "/healthz", 200}, {"GET", "/metrics", 200}, {"GET", "/api/auth", 200},
+		{"GET", "/socket.io/?EIO=4&transport=polling", 503}, {"POST", "/api/broadcast?message=hi", 503},
+	} {
+		w := request(h, c.method, c.target)
+		if w.Code != c.status {
+			t.Errorf("%s %s: %d, want %d", c.method, c.target, w.Code, c.status)
+		}
+		if strings.HasPrefix(c.target, "/socket.io/") && w.Header().Get("Retry-After") == "" {
+			t.Error("a handshake is refused without Retry-After")
 		}
 	}
 }

@@ -32,7 +32,7 @@ export function useSocket(options: Options) {
   const transport = ref('')
   const lastCode = shallowRef('') // of an error that came just before the server closed
   let attempt = 0
-  let drained = 0 // ms; what the server asked for ahead of its end
+  let back = 0 // as Date.now(): when to be back, as the server said ahead of its end; 0: it has not
   let timer: number | undefined
 
   const socket: ChatSocket = io(location.origin, {
@@ -63,7 +63,7 @@ export function useSocket(options: Options) {
   }
 
   socket.on('connect', () => {
-    attempt = drained = 0
+    attempt = back = 0
     lastCode.value = ''
     link.value = { phase: 'online', recovered: socket.recovered }
     const engine = socket.io.engine
@@ -75,7 +75,7 @@ export function useSocket(options: Options) {
     if (final.has(code)) return end(code, code === 'REJECTED' ? message : inWords(code, message))
     const header = Number(refused.context?.getResponseHeader?.('Retry-After') ?? 0) * 1000
     const wish = retry_after_ms ?? header
-    const why = code ? inWords(code, message) : 'The server does not answer.'
+    const why = code ? inWords(code, message) : 'The server is away.'
     comeBack(Math.max(delay(attempt), wish > 0 ? asked(wish) : 0), why)
   })
   socket.on('disconnect', (reason) => {
@@ -86,10 +86,11 @@ export function useSocket(options: Options) {
       const code = lastCode.value
       return end(code, code ? inWords(code, '') : 'The server has ended this connection.')
     }
-    if (drained) return comeBack(drained, 'The server is being replaced.')
+    // It told each page another time, so that they do not come all at once.
+    if (back) return comeBack(Math.max(0, back - Date.now()) + 250 * Math.random(), 'The server is being replaced.')
     comeBack(delay(attempt), 'The connection was lost.')
   })
-  socket.on('server_draining', (d) => (drained = asked(d.reconnect_after_ms)))
+  socket.on('server_draining', (d) => (back = Date.now() + d.reconnect_after_ms))
   socket.on('error', (e) => (lastCode.value = e.code))
   socket.on('auth_expiring', async ({ expires_at }) => {
     const token = await options.renew?.(new Date(expires_at))
