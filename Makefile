@@ -77,7 +77,7 @@ production:
 	cd examples/production/web && npm ci --silent --no-audit --no-fund && npm run build --silent -- --logLevel warn
 	cd examples/production/browser && npm ci --silent --no-audit --no-fund
 	cd examples/production && go test -race -count=1 ./...
-	cd examples/production/deploy && GOWORK=off go test ./...
+	cd examples/production/deploy && GOWORK=off go test -count=1 ./... # not cached: it reads files of other modules
 
 simulate:
 	FIRST=$(FIRST) SEEDS=$(SEEDS) go test ./tests/simulation -count=1 -run TestSimulation -timeout 30m
