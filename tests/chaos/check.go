@@ -97,7 +97,7 @@ func newSession() sessionView {
 type judge struct {
 	verdict  // its views are by client and room
 	ev       *evidence
-	attempts map[string]int     // by message_id
+	attempts map[string]int // by message_id
 	acked    map[string]ackedAt
 	written  map[string]record
 	holesRaw []record

@@ -1,11 +1,11 @@
 // Chaos is the cut test: clients of the real npm package over connections that break, stall and are refused, a server that is killed and a
-// database that is restarted, and at the end nothing may be lost, doubled or out of order. README.md has the rules.
+// database that is restarted, and at the end nothing may be lost, doubled or out of order. Besides it is the restart under load, in which the
+// server is replaced in order. README.md has the rules.
 package main
 
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"log"
 	"math/rand/v2"
 	"os"
@@ -17,30 +17,71 @@ func main() {
 	seed := flag.Uint64("seed", rand.Uint64()&0xffffffff, "of every random choice; a new one by default")
 	lasts := flag.Duration("time", 3*time.Minute, "of a run with all faults; one with cuts and stalls only takes a third")
 	only := flag.String("only", "", "runs to do, by name with commas between; all by default. There is also memory, which has to fail")
-	out := flag.String("out", "", "write RESULTS.md and chaos.svg to `DIR`")
+	out := flag.String("out", "", "write RESULTS.md and chaos.svg, and ROLLOUT.md and rollout.svg, to `DIR`")
 	keep := flag.Bool("keep", false, "keep the logs of runs in which nothing was wrong too")
+	clients := flag.Int("clients", 2000, "of a restart under load")
+	rate := flag.Float64("rate", 100, "messages a second of all clients of a restart under load")
+	restarts := flag.Int("restarts", 3, "of a restart under load")
 	flag.Parse()
-	if err := chaos(*seed, *lasts, *only, *out, *keep); err != nil {
+	known, errCut := chaos(*seed, *lasts, *only, *out, *keep)
+	rolls := rollouts(rollout{seed: *seed, clients: *clients, rate: *rate, restarts: *restarts}, *only)
+	if known += len(rolls); known == 0 {
+		log.Fatalf("-only %s: there is no such run", *only)
+	}
+	if err := errors.Join(errCut, rollOut(rolls, *out, *keep)); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func chaos(seed uint64, lasts time.Duration, only, out string, keep bool) error {
+// chosen tells whether a run is among those of -only.
+func chosen(name, only string) bool { return strings.Contains(","+only+",", ","+name+",") }
+
+// chaos does the runs of the cut test, and returns how many those are.
+func chaos(seed uint64, lasts time.Duration, only, out string, keep bool) (int, error) {
 	var outcomes []*outcome
 	var errs []error
-	for _, t := range trials(seed, lasts, only) {
+	all := trials(seed, lasts, only)
+	for _, t := range all {
 		o, err := t.conduct(os.Stdout, keep)
 		if o != nil {
 			outcomes = append(outcomes, o)
 		}
 		errs = append(errs, err)
 	}
-	if len(outcomes) == 0 && errors.Join(errs...) == nil {
-		return fmt.Errorf("-only %s: there is no such run", only)
+	if len(outcomes) > 0 {
+		printTable(os.Stdout, outcomes)
+		if out != "" {
+			errs = append(errs, writeResults(out, outcomes))
+		}
 	}
-	printTable(os.Stdout, outcomes)
+	return len(all), errors.Join(errs...)
+}
+
+// rollouts are like r, with each database.
+func rollouts(r rollout, only string) (list []*rollout) {
+	for _, store := range []string{"postgres", "sqlite"} {
+		name := "rollout-" + store
+		if only == "" || chosen(name, only) {
+			one := r
+			one.name, one.backend, one.steady, one.nodes = name, store, 10*time.Second, 2
+			list = append(list, &one)
+		}
+	}
+	return list
+}
+
+func rollOut(list []*rollout, out string, keep bool) error {
+	var outcomes []*rolled
+	var errs []error
+	for _, r := range list {
+		o, err := r.conduct(os.Stdout, keep)
+		if o != nil {
+			outcomes = append(outcomes, o)
+		}
+		errs = append(errs, err)
+	}
 	if out != "" && len(outcomes) > 0 {
-		errs = append(errs, writeResults(out, outcomes))
+		errs = append(errs, writeRollout(out, outcomes))
 	}
 	return errors.Join(errs...)
 }
@@ -65,12 +106,12 @@ func trials(seed uint64, lasts time.Duration, only string) []*trial {
 		{name: "node-keys-orderly", backend: "node-keys", schedule: orderly},
 		{name: "memory", backend: "memory", schedule: all(kills, 0)},
 	}
-	var chosen []*trial
+	var some []*trial
 	for _, t := range list {
 		t.seed, t.rate, t.lobby = seed, 40, 0.25
-		if only == "" && t.name != "memory" || strings.Contains(","+only+",", ","+t.name+",") {
-			chosen = append(chosen, t)
+		if only == "" && t.name != "memory" || chosen(t.name, only) {
+			some = append(some, t)
 		}
 	}
-	return chosen
+	return some
 }

@@ -79,9 +79,12 @@ func (l *life) end() error {
 	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	late := time.AfterFunc(stopLimit, func() { _ = l.cmd.Process.Kill() })
+	process := l.cmd.Process
+	late := time.AfterFunc(stopLimit, func() { _ = process.Signal(syscall.SIGQUIT) }) // its log has its goroutines then
+	later := time.AfterFunc(stopLimit+patience, func() { _ = process.Kill() })
 	err := l.cmd.Wait()
 	late.Stop()
+	later.Stop()
 	l.exit, l.code = time.Now(), l.cmd.ProcessState.ExitCode()
 	l.cmd = nil
 	if err != nil {
@@ -126,8 +129,9 @@ func readLogged(file string) (logged, error) {
 			Clients    int
 			Over       time.Duration
 		}
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			return said, fmt.Errorf("%s: %w: %.200s", file, err, lines.Bytes())
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil { // a panic, a warning of the runtime's
+			said.alarms["lines that are no JSON"]++
+			continue
 		}
 		switch l.Msg {
 		case "chat: draining":
