@@ -42,13 +42,13 @@ func (p *peer) wantUnsent(t *testing.T, want Reason, unsent ...uint64) {
 	}
 }
 
-// A client that writes all that it has before it reads gets to see why the connection ends.
+// A client that writes all that it has before it reads gets to see why the connection ends. It has a second for that, so the
+// test does not run beside others.
 func TestFarewellTooLarge(t *testing.T) {
-	t.Parallel()
 	b := start(t, telling)
 	cert := testCertificate(t)
 	front := tlsFront(t, b, cert)
-	big := frameOf(ws.OpText, []byte("4"+strings.Repeat("x", 900_000)))
+	big := frameOf(ws.OpText, []byte("4"+strings.Repeat("x", 300_000)))
 	half := append(append([]byte{}, frameOf(ws.OpText, []byte("4before"))...), big[:len(big)/2]...)
 	overTLS := func() (net.Conn, error) {
 		c, err := front()
@@ -137,9 +137,8 @@ func TestFarewellToFlood(t *testing.T) {
 }
 
 // A client that is behind and comes round within a second: what was begun is written whole, what was not comes
-// back as unsent, and the client learns why.
+// back as unsent, and the client learns why. Not beside other tests either.
 func TestFarewellToSlowConsumer(t *testing.T) {
-	t.Parallel()
 	var hub sync.Mutex // a lock that is held while Send is called, and taken by the farewell
 	b := start(t, func(o *setup) {
 		telling(o)
@@ -397,10 +396,16 @@ func TestFarewellBetweenWrites(t *testing.T) {
 	b := start(t, telling)
 	c := b.openWS(4)
 	s := b.peer().s
-	s.mu.Lock()
-	s.writing = true
-	s.pins++
-	s.mu.Unlock()
+	waitFor(t, func() bool { // who wrote the open packet may not be back
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.writing {
+			return false
+		}
+		s.writing = true
+		s.pins++
+		return true
+	})
 	s.Send(tagged(1, "dropped"))
 	s.Close(ReasonSlowConsumer)
 	waitFor(t, func() bool {
