@@ -10,6 +10,9 @@ import (
 
 // dead tells that the other end of an idle connection has closed it, or has said why it will, as a server does that stops. What is sent on it would be lost, and
 // nobody would know whether it was. It costs a system call that does not wait.
+//
+// Somebody may be reading: where a write takes pgx long, it reads in the background, and that goes on after the answer has come, until the next one. So it is
+// Control here and not Read, which would wait for that reader: for good, since the next answer is to what is not sent before this has looked.
 func dead(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok { // TLS
@@ -20,7 +23,7 @@ func dead(c net.Conn) bool {
 		return true
 	}
 	ended := false
-	err = raw.Read(func(fd uintptr) bool {
+	err = raw.Control(func(fd uintptr) {
 		var unasked [512]byte
 		n, _, err := syscall.Recvfrom(int(fd), unasked[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		switch {
@@ -31,7 +34,6 @@ func dead(c net.Conn) bool {
 			// An ErrorResponse, or the notice of a server that ends at once: codes 57P01 to 57P05 of class Operator Intervention.
 			ended = unasked[0] == 'E' || bytes.Contains(unasked[:n], []byte("C57P0"))
 		}
-		return true
 	})
 	return ended || err != nil
 }
