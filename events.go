@@ -47,7 +47,11 @@ func decodeMessage(e *Event) (p messagePayload, err error) {
 	if len(raw) > 0 && raw[0] == '"' {
 		err = json.Unmarshal(raw, &p.Text)
 	} else if len(raw) > 0 && raw[0] == '{' {
-		err = json.Unmarshal(raw, &p)
+		if quick, ok := scanMessage(raw); ok {
+			p = quick
+		} else {
+			err = json.Unmarshal(raw, &p)
+		}
 	} else {
 		return p, Errorf(InvalidPayload, "invalid payload: a message is a text or an object with a text")
 	}

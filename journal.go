@@ -228,7 +228,11 @@ func (l *roomLog) takeLocked(size *batchSize) part {
 
 // save takes a batch to the store.
 func (j *journal) save(ctx context.Context, parts []part) error {
-	var entries []Entry
+	n := 0
+	for _, p := range parts {
+		n += len(p.from)
+	}
+	entries := make([]Entry, 0, n)
 	for _, p := range parts {
 		for _, a := range p.from {
 			entries = append(entries, a.entry)

@@ -34,7 +34,7 @@ type entryKey struct{ user, message string }
 
 type memoryRoom struct {
 	key     roomKey
-	entries []Entry // entries[0] has Seq first
+	entries []*Entry // entries[0] has Seq first. Pointers, since the slice is copied each time that it has slid through its room
 	first   uint64
 	last    uint64
 	keys    map[entryKey]uint64
@@ -72,7 +72,7 @@ func (s *memoryStore) appendLocked(e Entry, now time.Time) Appended {
 	r := s.roomLocked(roomKey{e.Namespace, e.Room})
 	if e.MessageID != "" {
 		if seq, ok := r.keys[entryKey{e.UserID, e.MessageID}]; ok {
-			return Appended{Entry: r.entries[seq-r.first], Repeated: true}
+			return Appended{Entry: *r.entries[seq-r.first], Repeated: true}
 		}
 		if first, ok := s.outlivedLocked(r, entryKey{e.UserID, e.MessageID}, now); ok {
 			return Appended{Entry: first, Repeated: true}
@@ -80,7 +80,7 @@ func (s *memoryStore) appendLocked(e Entry, now time.Time) Appended {
 	}
 	r.last++
 	e.Seq, e.Timestamp = r.last, now
-	r.entries = append(r.entries, e)
+	r.entries = append(r.entries, &e)
 	if e.MessageID != "" {
 		if r.keys == nil {
 			r.keys = make(map[entryKey]uint64)
@@ -126,12 +126,12 @@ func (s *memoryStore) forgetLocked(r *memoryRoom) {
 }
 
 func (s *memoryStore) dropFirstLocked(r *memoryRoom) {
-	e := &r.entries[0]
+	e := r.entries[0]
 	s.bytes -= entrySize(e)
 	if e.MessageID != "" {
 		delete(r.keys, entryKey{e.UserID, e.MessageID})
 	}
-	*e = Entry{}
+	r.entries[0] = nil
 	r.entries = r.entries[1:]
 	r.first++
 	if len(r.entries) == 0 {
@@ -167,7 +167,11 @@ func (s *memoryStore) Page(_ context.Context, q PageQuery) ([]Entry, bool, error
 	} else if more {
 		lo = hi - q.Limit
 	}
-	return append([]Entry(nil), r.entries[lo:hi]...), more, nil
+	page := make([]Entry, 0, hi-lo)
+	for _, e := range r.entries[lo:hi] {
+		page = append(page, *e)
+	}
+	return page, more, nil
 }
 
 func (s *memoryStore) Bounds(_ context.Context, namespace, room string) (first, last uint64, err error) {

@@ -20,7 +20,7 @@ func (s *memoryStore) outlivedLocked(r *memoryRoom, key entryKey, now time.Time)
 	}
 	e, ok := r.outlive[key]
 	if ok && e.Seq >= r.first {
-		return r.entries[e.Seq-r.first], true
+		return *r.entries[e.Seq-r.first], true
 	}
 	return e, ok
 }
@@ -76,7 +76,7 @@ func (s *memoryStore) Trim(ctx context.Context, q TrimQuery) (removed int, err e
 
 func (s *memoryStore) trimLocked(r *memoryRoom, q TrimQuery, now time.Time) (removed int) {
 	for len(r.entries) > 0 {
-		e := &r.entries[0]
+		e := r.entries[0]
 		if !e.Timestamp.Before(q.Before) && (q.Keep <= 0 || len(r.entries) <= q.Keep) {
 			break
 		}
@@ -115,8 +115,8 @@ func (s *memoryStore) EraseUser(ctx context.Context, userID string) (n int, err 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.rooms {
-		for i := range r.entries {
-			if e := &r.entries[i]; e.UserID == userID {
+		for _, e := range r.entries {
+			if e.UserID == userID {
 				s.eraseLocked(r, e, now)
 				n++
 			}
@@ -160,9 +160,9 @@ func (s *memoryStore) written(userID string) (rooms [][]Entry) {
 	defer s.mu.Unlock()
 	for _, r := range s.rooms {
 		var found []Entry
-		for i := range r.entries {
-			if r.entries[i].UserID == userID {
-				found = append(found, r.entries[i])
+		for _, e := range r.entries {
+			if e.UserID == userID {
+				found = append(found, *e)
 			}
 		}
 		if found != nil {
