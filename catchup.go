@@ -164,7 +164,7 @@ func (l *roomLog) heldOr(e *Entry) *appended {
 			return &h
 		}
 	}
-	return &appended{Appended: Appended{Entry: *e}}
+	return &appended{Appended: &Appended{Entry: *e}}
 }
 
 func (l *roomLog) cursor() uint64 {

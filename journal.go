@@ -255,7 +255,7 @@ func (j *journal) save(ctx context.Context, parts []part) error {
 		p := &parts[i]
 		p.saved = make([]appended, len(p.from))
 		for k, a := range p.from {
-			p.saved[k] = appended{from: a, Appended: saved[k]}
+			p.saved[k] = appended{from: a, Appended: &saved[k]}
 		}
 		saved = saved[len(p.from):]
 	}

@@ -58,7 +58,7 @@ type appendResult struct {
 // appended is an entry that the store has saved.
 type appended struct {
 	from *appending
-	Appended
+	*Appended
 }
 
 var errUnavailable = Errorf(Unavailable, "the store does not answer, try again")
