@@ -99,6 +99,18 @@ func (j *journal) whenKnown(sp *space, room string) <-chan error {
 	return known
 }
 
+// whenRead has a room's log read on, and gets how that went.
+func (j *journal) whenRead(sp *space, room string) <-chan error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l := j.logLocked(sp, room, true)
+	read := make(chan error, 1)
+	l.waiters = append(l.waiters, read)
+	l.behind = l.known.Load()
+	j.scheduleLocked(l)
+	return read
+}
+
 // add queues an entry. Where the store cannot block, the entry is saved and delivered when add returns, if no other goroutine is at it.
 func (j *journal) add(sp *space, a *appending) {
 	interest := !j.hub.inMemory && sp.watched(a.entry.Room)

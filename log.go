@@ -218,14 +218,18 @@ func (s *appended) ackLocked(enc socketio.Encoded, tag uint64) bool {
 // waitKnown returns when the Hub knows the end of a room's log, after which every entry is delivered live. Who asks for it
 // before reading the store misses nothing in between.
 func (sp *space) waitKnown(ctx context.Context, room string) error {
-	known := sp.hub.journal.whenKnown(sp, room)
-	if known == nil {
-		return nil
+	if known := sp.hub.journal.whenKnown(sp, room); known != nil {
+		return sp.waitRead(ctx, known)
 	}
+	return nil
+}
+
+// waitRead waits for the end of a read within the store's deadline.
+func (sp *space) waitRead(ctx context.Context, read <-chan error) error {
 	deadline := time.NewTimer(sp.hub.set.timeouts.Store)
 	defer deadline.Stop()
 	select {
-	case err := <-known:
+	case err := <-read:
 		return err
 	case <-deadline.C:
 		return errUnavailable

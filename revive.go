@@ -79,6 +79,12 @@ func (j *journal) endLocked(sp *space, room string) (end uint64, known bool) {
 	return l.end, true
 }
 
+func (sp *space) logEnd(room string) (end uint64, known bool) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	return sp.hub.journal.endLocked(sp, room)
+}
+
 // keepSnapshot hands a closed client's session to the store.
 func (c *Client) keepSnapshot(unsent []uint64) {
 	c.space.mu.Lock()
@@ -245,9 +251,13 @@ func (sp *space) readSince(ctx context.Context, p roomPlace, room *int) (rr revi
 	if err := sp.waitKnown(ctx, p.Name); err != nil {
 		return rr, err
 	}
-	sp.mu.Lock()
-	end, known := sp.hub.journal.endLocked(sp, p.Name)
-	sp.mu.Unlock()
+	end, known := sp.logEnd(p.Name)
+	if known && end < p.Seq { // the node that the client comes from wrote this while the room was known here already
+		if err := sp.waitRead(ctx, sp.hub.journal.whenRead(sp, p.Name)); err != nil {
+			return rr, err
+		}
+		end, known = sp.logEnd(p.Name)
+	}
 	if !known || end < p.Seq { // a store that has gone back
 		return rr, errUnavailable
 	}

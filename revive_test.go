@@ -132,6 +132,43 @@ func TestRecoveryOnAnotherNode(t *testing.T) {
 	})
 }
 
+// While both nodes serve, what the old one writes is not known to the new one. Whoever comes over has seen it.
+func TestRecoveryAheadOfTheOtherNode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newSharedStore()
+		opts := []chat.Option{byUser(), chat.WithStore(store)}
+		at := &site{}
+		first, second := newHub(t, opts...), newHub(t, opts...)
+		at.now.Store(first)
+		ann, bob := chattest.Dial(t, at, as("ann")), chattest.Dial(t, at, as("bob"))
+		at.now.Store(second)
+		eve := chattest.Dial(t, at, as("eve"))
+		for _, c := range []*chattest.Client{ann, bob, eve} {
+			join(t, c, "r")
+		}
+		for i := range 3 {
+			mustAsk(t, ann, "chat_message", object{"room": "r", "text": fmt.Sprint(i)})
+			bob.Expect("new_message")
+		}
+		shutDown(t, first)
+		bob.WaitClosed()
+		bob.Reconnect()
+		if !bob.Recovered() {
+			t.Fatal("not recovered")
+		}
+		for i := range 3 {
+			if e := entryOf(t, eve.Expect("new_message")); e.Text != fmt.Sprint(i) {
+				t.Fatalf("%d: %+v", i, e)
+			}
+		}
+		mustAsk(t, eve, "chat_message", object{"room": "r", "text": "after"})
+		if e := entryOf(t, bob.Expect("new_message")); e.Text != "after" || e.Seq != 4 {
+			t.Fatalf("%+v", e)
+		}
+	})
+}
+
 func TestNoRecoveryOnAnotherNode(t *testing.T) {
 	t.Parallel()
 	type set struct{}
