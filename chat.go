@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/rs/cors"
@@ -51,8 +50,8 @@ type core struct {
 	keeping  keeping
 	ready    readiness
 	draining atomic.Bool
-	shutdown sync.Mutex // one Shutdown at a time
-	ended    bool       // guarded by shutdown
+	shutdown chan struct{} // of size 1; full while a Shutdown is at work
+	ended    bool          // guarded by shutdown
 
 	lastValues    atomic.Pointer[plainValues] // of a request's context; see valuesOf
 	legacyClients atomic.Int64
@@ -81,7 +80,7 @@ func New(opts ...Option) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &core{set: set, spaces: make(map[string]*space), known: make(map[string]known)}
+	h := &core{set: set, spaces: make(map[string]*space), known: make(map[string]known), shutdown: make(chan struct{}, 1)}
 	_, h.inMemory = set.store.(*memoryStore)
 	h.life, h.end = context.WithCancel(context.Background())
 	h.journal.init(h)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,15 +41,22 @@ type roomPlace struct {
 	Seq  uint64 `json:"seq"`
 }
 
-// closeKept closes a client's connection, and notes what its session was.
-func (c *Client) closeKept(back time.Time) {
-	sp := c.space
-	sp.mu.Lock()
-	defer sp.mu.Unlock()
-	if !c.gone {
-		c.snapLocked(back)
+// closeKept closes the connection, and notes what its clients' sessions were. Nothing may be sent to any of them in between: this is the one
+// place that holds several namespaces' locks, in the order of their names.
+func (p page) closeKept(back time.Time) {
+	byName := slices.SortedFunc(slices.Values(p), func(a, b *Client) int { return strings.Compare(a.space.name, b.space.name) })
+	for i, c := range byName {
+		if i == 0 || c.space != byName[i-1].space { // by an alias it may be in one twice
+			c.space.mu.Lock()
+			defer c.space.mu.Unlock()
+		}
 	}
-	c.sess.Close(engineio.ReasonShutdown)
+	for _, c := range p {
+		if !c.gone {
+			c.snapLocked(back)
+		}
+	}
+	p[0].sess.Close(engineio.ReasonShutdown)
 }
 
 func (c *Client) snapLocked(back time.Time) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
@@ -37,14 +38,18 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	c := h.core
 	c.draining.Store(true)
 	c.engine.Refuse(refusalDraining)
-	c.shutdown.Lock()
-	defer c.shutdown.Unlock()
+	stop := context.AfterFunc(ctx, c.cut)
+	defer stop()
+	select { // whoever comes second waits for the first, but no longer than it wants to: then it cuts short the first, too
+	case c.shutdown <- struct{}{}:
+		defer func() { <-c.shutdown }()
+	case <-ctx.Done():
+		return c.cutError(ctx)
+	}
 	if c.ended {
 		return nil
 	}
 	begin := time.Now()
-	stop := context.AfterFunc(ctx, c.cut)
-	defer stop()
 	c.closeClients(ctx)
 	idle := c.engine.Wait(ctx.Done())
 	for _, sp := range c.spaces {
@@ -64,13 +69,14 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		}
 	}
 	if !idle {
-		c.cut() // stop may come before ctx's end has begun it
+		c.cut() // ctx's end may not have begun it yet
 	}
-	if err := c.legacy.Close(ctx); err != nil {
+	err := c.legacy.Close(ctx)
+	switch {
+	case !idle:
+		return c.cutError(ctx)
+	case err != nil:
 		return err
-	}
-	if !idle {
-		return fmt.Errorf("chat: shutdown has cut off %d clients: %w", c.cutOff.Load(), context.Cause(ctx))
 	}
 	c.end()
 	c.ended = true
@@ -78,31 +84,67 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// closeClients tells the clients, and closes each when its turn has come and what it has sent was handled.
+func (h *core) cutError(ctx context.Context) error {
+	h.cut() // ctx's end may not have begun it yet
+	return fmt.Errorf("chat: shutdown has cut off %d clients: %w", h.cutOff.Load(), context.Cause(ctx))
+}
+
+// closeClients tells the clients, and closes each connection when its turn has come and what has come by it was handled.
 func (h *core) closeClients(ctx context.Context) {
-	clients := h.allClients()
-	window := h.drainWindow(ctx, len(clients))
-	if len(clients) > 0 {
-		h.log().Info("chat: draining", "clients", len(clients), "over", window)
+	pages := h.pages()
+	window := h.drainWindow(ctx, len(pages))
+	if len(pages) > 0 {
+		h.log().Info("chat: draining", "clients", len(pages), "over", window)
 	}
 	back := time.Now().Add(window + backWithin)
 	h.keepPresence(back)
-	turn := func(i int) time.Duration { return window * time.Duration(i) / time.Duration(len(clients)) }
-	for i, c := range clients {
-		_ = c.Emit("server_draining", map[string]int64{"reconnect_after_ms": 1000 + turn(i).Milliseconds()}) // fails on a closed Hub only
+	turn := func(i int) time.Duration { return window * time.Duration(i) / time.Duration(len(pages)) }
+	for i, p := range pages {
+		for _, c := range p {
+			_ = c.Emit("server_draining", map[string]int64{"reconnect_after_ms": 1000 + turn(i).Milliseconds()}) // fails on a closed Hub only
+		}
 	}
 	begin := time.Now()
-	for i, c := range clients {
+	for i, p := range pages {
 		for wait := turn(i) - time.Since(begin); wait > 0; wait = turn(i) - time.Since(begin) {
 			if !sleep(ctx, max(wait, drainTick)) {
-				h.closeOthers(clients)
+				h.closeOthers(pages)
 				return
 			}
 		}
-		c.stopTaking()
-		c.push(job{hook: func() { c.closeKept(back) }})
+		p.close(back)
 	}
-	h.closeOthers(clients)
+	h.closeOthers(pages)
+}
+
+// page is the clients of one connection, one for each namespace.
+type page []*Client
+
+func (h *core) pages() (pages []page) {
+	at := map[*engineio.Session]int{}
+	for _, c := range h.allClients() {
+		i, ok := at[c.sess]
+		if !ok {
+			i = len(pages)
+			at[c.sess], pages = i, append(pages, nil)
+		}
+		pages[i] = append(pages[i], c)
+	}
+	return pages
+}
+
+// close ends the connection when all its clients' events that have come in are handled.
+func (p page) close(back time.Time) {
+	var left atomic.Int64
+	left.Store(int64(len(p)))
+	for _, c := range p {
+		c.stopTaking()
+		c.push(job{hook: func() {
+			if left.Add(-1) == 0 {
+				p.closeKept(back)
+			}
+		}})
+	}
 }
 
 // drainWindow is how long the closing of n clients may take.
@@ -115,10 +157,10 @@ func (h *core) drainWindow(ctx context.Context, n int) time.Duration {
 }
 
 // closeOthers closes the sessions that no client has come of.
-func (h *core) closeOthers(clients []*Client) {
-	taken := make(map[*engineio.Session]bool, len(clients))
-	for _, c := range clients {
-		taken[c.sess] = true
+func (h *core) closeOthers(pages []page) {
+	taken := make(map[*engineio.Session]bool, len(pages))
+	for _, p := range pages {
+		taken[p[0].sess] = true
 	}
 	for _, s := range h.engine.Sessions() {
 		if !taken[s] {
