@@ -40,6 +40,9 @@ func TestHubs(t *testing.T) {
 		chattest.Dial(t, hubs[0], chattest.Timeout(patience)), chattest.Dial(t, hubs[1], chattest.Timeout(patience)),
 	}
 	staff := chattest.Dial(t, hubs[1], chattest.Namespace("/staff"), chattest.Timeout(patience))
+	for _, c := range append(clients, staff) { // what is saved after its answer arrives live
+		c.Call("join_room", map[string]string{"room": "lobby"})
+	}
 	publishIn(t, conn, false, chat.Post{Text: "never"})
 	publishIn(t, conn, true, chat.Post{Text: "one", UserID: "shop"}, chat.Post{Text: "two", Meta: map[string]int{"order": 7}})
 	tx, err := conn.Begin(t.Context())
