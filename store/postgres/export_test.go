@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/parleychat/chat/internal/storekit"
 )
 
 // Queries are those whose plans a test looks at, with their parameters.
@@ -11,9 +13,9 @@ var Queries = map[string]struct {
 	SQL  string
 	Args []any
 }{
-	"up":     {pageUp, []any{"/", "lobby", int64(1000), maxSeq, int64(51)}},
+	"up":     {pageUp, []any{"/", "lobby", int64(1000), storekit.MaxSeq, int64(51)}},
 	"down":   {pageDown, []any{"/", "lobby", int64(0), int64(2000), int64(51)}},
-	"newest": {pageDown, []any{"/", "lobby", int64(0), maxSeq, int64(51)}},
+	"newest": {pageDown, []any{"/", "lobby", int64(0), storekit.MaxSeq, int64(51)}},
 }
 
 // Version is that of the tables.

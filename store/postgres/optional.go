@@ -8,13 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/internal/storekit"
 )
 
-// Entries that one transaction removes, erases or reads: others get in between two.
-const (
-	trimStep  = 1000
-	eraseStep = 500
-)
+// trimStep is how many entries one transaction removes: others get in between two.
+const trimStep = 1000
 
 const (
 	roomsOf    = "SELECT id FROM parley_chat.rooms WHERE namespace = $1 AND (room = $2 OR $2 = '') ORDER BY id"
@@ -139,7 +137,7 @@ func (s *Store) EraseUser(ctx context.Context, userID string) (n int, err error)
 	if n, err = s.eraseOutbox(ctx, userID); err != nil {
 		return n, err
 	}
-	err = s.written(ctx, userID, func(found []writtenEntry) error {
+	err = s.written(ctx, userID, func(found []storekit.Written) error {
 		var done int64
 		err := s.transact(ctx, func(tx pgx.Tx) (err error) {
 			done, err = eraseStepOf(ctx, tx, userID, found)
@@ -156,10 +154,10 @@ func (s *Store) EraseUser(ctx context.Context, userID string) (n int, err error)
 	return n, s.purge(ctx)
 }
 
-func eraseStepOf(ctx context.Context, tx pgx.Tx, userID string, found []writtenEntry) (int64, error) {
+func eraseStepOf(ctx context.Context, tx pgx.Tx, userID string, found []storekit.Written) (int64, error) {
 	rooms, seqs := make([]int64, len(found)), make([]int64, len(found))
 	for i := range found {
-		rooms[i], seqs[i] = found[i].room, int64(found[i].entry.Seq)
+		rooms[i], seqs[i] = found[i].Room, int64(found[i].Entry.Seq)
 	}
 	if _, err := tx.Exec(ctx, lockByID, rooms); err != nil { // as who writes and trims does, in the same order
 		return 0, err
@@ -173,62 +171,19 @@ func eraseStepOf(ctx context.Context, tx pgx.Tx, userID string, found []writtenE
 
 // ExportUser is chat.Exporter's. Like EraseUser it reads the whole table. What waits in the outbox is no entry yet, and is left out.
 func (s *Store) ExportUser(ctx context.Context, userID string, yield func(chat.Entry) error) error {
-	var room int64
-	var name roomName
-	return s.written(ctx, clean(userID), func(found []writtenEntry) error {
-		for i := range found {
-			if f := &found[i]; f.room != room {
-				if err := s.pool.QueryRow(ctx, roomByID, f.room).Scan(&name.namespace, &name.room); err != nil {
-					return err
-				}
-				room = f.room
-			}
-			found[i].entry.Namespace, found[i].entry.Room = name.namespace, name.room
-			if err := yield(found[i].entry); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-type writtenEntry struct {
-	room  int64
-	entry chat.Entry // without its names
+	return s.written(ctx, clean(userID), storekit.Export(func(room int64, e *chat.Entry) error {
+		return s.pool.QueryRow(ctx, roomByID, room).Scan(&e.Namespace, &e.Room)
+	}, yield))
 }
 
 // written calls f with what a user wrote, some at a time and with no connection held.
-func (s *Store) written(ctx context.Context, userID string, f func([]writtenEntry) error) error {
-	if userID == "" {
-		return ctx.Err()
-	}
-	for last := (writtenEntry{}); ; {
-		found, err := s.writtenAfter(ctx, last, userID)
-		if err != nil || len(found) == 0 {
-			return err
-		}
-		last = found[len(found)-1]
-		if err := f(found); err != nil {
-			return err
-		}
-		if len(found) < eraseStep {
-			return nil
-		}
-	}
-}
-
-func (s *Store) writtenAfter(ctx context.Context, last writtenEntry, userID string) (found []writtenEntry, err error) {
-	rows, err := s.pool.Query(ctx, written, planned, last.room, int64(last.entry.Seq), userID, eraseStep)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var f writtenEntry
-		if err := scanEntry(rows, &f.entry, &f.room, &f.entry.Seq); err != nil {
+func (s *Store) written(ctx context.Context, userID string, f func([]storekit.Written) error) error {
+	return storekit.EachWritten(ctx, userID, func(last storekit.Written) ([]storekit.Written, error) {
+		rows, err := s.pool.Query(ctx, written, planned, last.Room, int64(last.Entry.Seq), userID, storekit.Step)
+		if err != nil {
 			return nil, err
 		}
-		found = append(found, f)
-	}
-	return found, rows.Err()
+		defer rows.Close()
+		return storekit.Collect(rows, func(w *storekit.Written) error { return scanEntry(rows, &w.Entry, &w.Room, &w.Entry.Seq) })
+	}, f)
 }

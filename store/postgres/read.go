@@ -3,12 +3,12 @@ package postgres
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/internal/storekit"
 )
 
 // columns of an entry after its place, as scanEntry reads them.
@@ -34,42 +34,18 @@ const planned = pgx.QueryExecModeCacheDescribe
 
 // Page is chat.Store's.
 func (s *Store) Page(ctx context.Context, q chat.PageQuery) (entries []chat.Entry, more bool, err error) {
-	after, before, query := int64(0), maxSeq, pageDown
-	if q.After != nil {
-		after, query = seqParam(*q.After), pageUp
+	after, before, limit, up := storekit.Range(q)
+	query := pageDown
+	if up {
+		query = pageUp
 	}
-	if q.Before != nil {
-		before = seqParam(*q.Before)
-	}
-	limit := max(q.Limit, 0)
-	rows, err := s.pool.Query(ctx, query, planned, clean(q.Namespace), clean(q.Room), after, before, int64(limit)+1)
+	rows, err := s.pool.Query(ctx, query, planned, clean(q.Namespace), clean(q.Room), after, before, limit)
 	if err != nil {
 		return nil, false, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		e := chat.Entry{Namespace: q.Namespace, Room: q.Room}
-		if err := scanEntry(rows, &e, &e.Seq); err != nil {
-			return nil, false, err
-		}
-		entries = append(entries, e)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, false, err
-	}
-	if more = len(entries) > limit; more {
-		entries = entries[:limit]
-	}
-	if q.After == nil {
-		slices.Reverse(entries)
-	}
-	return entries, more, nil
+	return storekit.Page(q, rows, func(e *chat.Entry) error { return scanEntry(rows, e, &e.Seq) })
 }
-
-// maxSeq is more than any log gets to, and leaves room to count from.
-const maxSeq = int64(1) << 62
-
-func seqParam(seq uint64) int64 { return int64(min(seq, uint64(maxSeq))) }
 
 // Bounds is chat.Store's.
 func (s *Store) Bounds(ctx context.Context, namespace, room string) (first, last uint64, err error) {

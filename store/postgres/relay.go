@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/internal/storekit"
 )
 
 // What one transaction takes from the outbox at most: others write to the same rooms between two.
@@ -159,7 +160,7 @@ func (s *Store) eraseOutbox(ctx context.Context, userID string) (n int, err erro
 		return 0, err
 	}
 	for {
-		r, err := relayOnce(ctx, pooled.Conn(), eraseStep, userID)
+		r, err := relayOnce(ctx, pooled.Conn(), storekit.Step, userID)
 		if err != nil || len(r.ids) == 0 {
 			return n, err
 		}

@@ -7,13 +7,11 @@ import (
 	"time"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/internal/storekit"
 )
 
-// Entries that one transaction removes, erases or reads: others get in between two.
-const (
-	trimStep  = 1000
-	eraseStep = 500
-)
+// trimStep is how many entries one transaction removes: others get in between two.
+const trimStep = 1000
 
 // Trim is chat.Trimmer's. It also removes the keys, revocations and kept values whose time has come, of all rooms.
 func (s *Store) Trim(ctx context.Context, q chat.TrimQuery) (removed int, err error) {
@@ -37,37 +35,23 @@ func (s *Store) Trim(ctx context.Context, q chat.TrimQuery) (removed int, err er
 	return removed, s.purge(ctx)
 }
 
-func (s *Store) roomsOf(ctx context.Context, namespace, room string) (ids []int64, err error) {
+func (s *Store) roomsOf(ctx context.Context, namespace, room string) ([]int64, error) {
 	rows, err := s.reads.roomsOf.QueryContext(ctx, namespace, room)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	return storekit.Collect(rows, func(id *int64) error { return rows.Scan(id) })
 }
 
 // Rooms is chat.Trimmer's.
-func (s *Store) Rooms(ctx context.Context, namespace, after string, limit int) (names []string, err error) {
+func (s *Store) Rooms(ctx context.Context, namespace, after string, limit int) ([]string, error) {
 	rows, err := s.reads.roomsAfter.QueryContext(ctx, namespace, after, max(limit, 0))
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-	}
-	return names, rows.Err()
+	return storekit.Collect(rows, func(name *string) error { return rows.Scan(name) })
 }
 
 // trim is one step of a room; more says that there may be another.
@@ -173,7 +157,7 @@ func (s *Store) purge(ctx context.Context) error {
 // EraseUser is chat.Eraser's. What it erases is overwritten in the file (PRAGMA secure_delete); the WAL holds it until SQLite has written that
 // over, at the latest when the last process closes the file. There is no index by user: it reads the whole table, beside other readers and writers.
 func (s *Store) EraseUser(ctx context.Context, userID string) (n int, err error) {
-	err = s.written(ctx, userID, func(found []writtenEntry) error {
+	err = s.written(ctx, userID, func(found []storekit.Written) error {
 		done := 0
 		err := s.write(ctx, func(ctx context.Context, w *writer) error {
 			expires := time.Now().Add(chat.KeysKept).UnixMilli()
@@ -197,76 +181,33 @@ func (s *Store) EraseUser(ctx context.Context, userID string) (n int, err error)
 	return n, s.purge(ctx)
 }
 
-func (w *writer) eraseOne(ctx context.Context, f *writtenEntry, expires int64) (int64, error) {
-	seq := int64(f.entry.Seq)
-	n, err := affected(w.erase.ExecContext(ctx, f.room, seq, f.entry.UserID))
-	if err != nil || n == 0 || f.entry.MessageID == "" {
+func (w *writer) eraseOne(ctx context.Context, f *storekit.Written, expires int64) (int64, error) {
+	seq := int64(f.Entry.Seq)
+	n, err := affected(w.erase.ExecContext(ctx, f.Room, seq, f.Entry.UserID))
+	if err != nil || n == 0 || f.Entry.MessageID == "" {
 		return n, err
 	}
 	return n, w.outliveOne(ctx, gone{
-		room: f.room, seq: seq, ts: f.entry.Timestamp.UnixMilli(),
-		kind: f.entry.Kind, id: f.entry.ID, user: f.entry.UserID, messageID: f.entry.MessageID,
+		room: f.Room, seq: seq, ts: f.Entry.Timestamp.UnixMilli(),
+		kind: f.Entry.Kind, id: f.Entry.ID, user: f.Entry.UserID, messageID: f.Entry.MessageID,
 	}, expires)
 }
 
 // ExportUser is chat.Exporter's. Like EraseUser it reads the whole table.
 func (s *Store) ExportUser(ctx context.Context, userID string, yield func(chat.Entry) error) error {
-	var room int64
-	var name roomName
-	return s.written(ctx, userID, func(found []writtenEntry) error {
-		for i := range found {
-			if f := &found[i]; f.room != room {
-				if err := s.reads.roomByID.QueryRowContext(ctx, f.room).Scan(&name.namespace, &name.room); err != nil {
-					return err
-				}
-				room = f.room
-			}
-			found[i].entry.Namespace, found[i].entry.Room = name.namespace, name.room
-			if err := yield(found[i].entry); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-type writtenEntry struct {
-	room  int64
-	entry chat.Entry // without its names
+	return s.written(ctx, userID, storekit.Export(func(room int64, e *chat.Entry) error {
+		return s.reads.roomByID.QueryRowContext(ctx, room).Scan(&e.Namespace, &e.Room)
+	}, yield))
 }
 
 // written calls f with what a user wrote, some at a time and with no connection held.
-func (s *Store) written(ctx context.Context, userID string, f func([]writtenEntry) error) error {
-	if userID == "" {
-		return ctx.Err()
-	}
-	for last := (writtenEntry{}); ; {
-		found, err := s.writtenAfter(ctx, last, userID)
-		if err != nil || len(found) == 0 {
-			return err
-		}
-		last = found[len(found)-1]
-		if err := f(found); err != nil {
-			return err
-		}
-		if len(found) < eraseStep {
-			return nil
-		}
-	}
-}
-
-func (s *Store) writtenAfter(ctx context.Context, last writtenEntry, userID string) (found []writtenEntry, err error) {
-	rows, err := s.reads.written.QueryContext(ctx, last.room, int64(last.entry.Seq), userID, eraseStep)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var f writtenEntry
-		if err := scanEntry(rows, &f.entry, &f.room, &f.entry.Seq); err != nil {
+func (s *Store) written(ctx context.Context, userID string, f func([]storekit.Written) error) error {
+	return storekit.EachWritten(ctx, userID, func(last storekit.Written) ([]storekit.Written, error) {
+		rows, err := s.reads.written.QueryContext(ctx, last.Room, int64(last.Entry.Seq), userID, storekit.Step)
+		if err != nil {
 			return nil, err
 		}
-		found = append(found, f)
-	}
-	return found, rows.Err()
+		defer rows.Close()
+		return storekit.Collect(rows, func(w *storekit.Written) error { return scanEntry(rows, &w.Entry, &w.Room, &w.Entry.Seq) })
+	}, f)
 }

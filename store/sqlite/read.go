@@ -5,10 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/internal/storekit"
 )
 
 const (
@@ -46,40 +45,18 @@ func (r *readStatements) prepare(ctx context.Context, db *sql.DB) error {
 
 // Page is chat.Store's.
 func (s *Store) Page(ctx context.Context, q chat.PageQuery) (entries []chat.Entry, more bool, err error) {
-	after, before, stmt := int64(0), int64(math.MaxInt64), s.reads.pageDown
-	if q.After != nil {
-		after, stmt = seqParam(*q.After), s.reads.pageUp
+	after, before, limit, up := storekit.Range(q)
+	stmt := s.reads.pageDown
+	if up {
+		stmt = s.reads.pageUp
 	}
-	if q.Before != nil {
-		before = seqParam(*q.Before)
-	}
-	limit := max(q.Limit, 0)
-	rows, err := stmt.QueryContext(ctx, q.Namespace, q.Room, after, before, int64(limit)+1)
+	rows, err := stmt.QueryContext(ctx, q.Namespace, q.Room, after, before, limit)
 	if err != nil {
 		return nil, false, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		e := chat.Entry{Namespace: q.Namespace, Room: q.Room}
-		if err := scanEntry(rows, &e, &e.Seq); err != nil {
-			return nil, false, err
-		}
-		entries = append(entries, e)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, false, err
-	}
-	if more = len(entries) > limit; more {
-		entries = entries[:limit]
-	}
-	if q.After == nil {
-		slices.Reverse(entries)
-	}
-	return entries, more, nil
+	return storekit.Page(q, rows, func(e *chat.Entry) error { return scanEntry(rows, e, &e.Seq) })
 }
-
-// seqParam: SQL knows no unsigned numbers, and no log gets that far.
-func seqParam(seq uint64) int64 { return int64(min(seq, math.MaxInt64)) }
 
 // Bounds is chat.Store's.
 func (s *Store) Bounds(ctx context.Context, namespace, room string) (first, last uint64, err error) {

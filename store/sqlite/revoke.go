@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/internal/storekit"
 )
 
 // overStep is how many rows whose time has come a call removes in passing.
@@ -30,20 +31,16 @@ func (s *Store) Revoke(ctx context.Context, r chat.Revocation) error {
 }
 
 // Revocations is chat.Revoker's.
-func (s *Store) Revocations(ctx context.Context, now time.Time) (all []chat.Revocation, err error) {
+func (s *Store) Revocations(ctx context.Context, now time.Time) ([]chat.Revocation, error) {
 	rows, err := s.reads.revocations.QueryContext(ctx, now.UnixMilli())
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		var r chat.Revocation
+	return storekit.Collect(rows, func(r *chat.Revocation) error {
 		var made, expires int64
-		if err := rows.Scan(&r.UserID, &r.TokenID, &made, &expires); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&r.UserID, &r.TokenID, &made, &expires)
 		r.At, r.Until = time.UnixMilli(made).UTC(), time.UnixMilli(expires).UTC()
-		all = append(all, r)
-	}
-	return all, rows.Err()
+		return err
+	})
 }
