@@ -8,7 +8,7 @@ import (
 // figures are what clients saw of a rollout, apart from the verdict.
 type figures struct {
 	restarts []restartFigures
-	strays   int            // connections that were lost while no node was being stopped
+	strays   int            // connections that were lost at another time than a restart's
 	failed   map[string]int // attempts to connect that failed, by reason
 	ackMS    []int64        // from a message's writing to its ack, ascending
 	presence map[string]int // news of presence that pages were told of their own rooms, though nobody came or went for good
@@ -39,7 +39,7 @@ type seriesFigures struct{ away, back, connected, acked []int }
 
 // measure needs the verdict's views.
 func measure(ev *evidence, o *rolled) *figures {
-	f := &figures{failed: map[string]int{}, presence: map[string]int{}, restarts: make([]restartFigures, len(o.lives)-1)}
+	f := &figures{failed: map[string]int{}, presence: map[string]int{}, restarts: make([]restartFigures, len(o.backs))}
 	m := &measuring{figures: f, ev: ev, o: o, since: map[int]int64{}, wrote: map[string]int64{}}
 	n := int(o.lasted/time.Second) + 1
 	f.series = seriesFigures{make([]int, n), make([]int, n), make([]int, n), make([]int, n)}
@@ -108,11 +108,14 @@ func (m *measuring) count(in []int, t int64) {
 	}
 }
 
-// restart is the number of the process that was being stopped then, or -1.
+// restart is the number of that from whose beginning until everybody was back it was then, or -1.
 func (m *measuring) restart(t int64) int {
-	return slices.IndexFunc(m.o.lives[:len(m.restarts)], func(l *life) bool {
-		return t >= l.term.UnixMilli() && t <= l.exit.Add(time.Second).UnixMilli()
-	})
+	for i, back := range m.o.backs {
+		if t >= m.o.lives[i].term.UnixMilli() && t <= back.UnixMilli() {
+			return i
+		}
+	}
+	return -1
 }
 
 // back takes an outage that has ended, and finds out when its client had caught up: when it saw the last of those entries that had been saved by then.

@@ -136,7 +136,7 @@ func tally(n map[string]int) string {
 
 func restartRows(outcomes []*rolled) (rows []restartRow) {
 	for _, o := range outcomes {
-		for i := range o.figures.restarts[:len(o.backs)] {
+		for i := range o.figures.restarts {
 			rows = append(rows, restartRow{o, i})
 		}
 	}
