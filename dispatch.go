@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 
@@ -91,7 +92,7 @@ func (c *Client) fail(e *Event, err error) {
 		h.traffic(e.ctx, "chat: event refused", slog.String("event", shown(e.Name)), slog.String("code", string(v.Code)))
 	}
 	if !e.NeedsAck {
-		c.tell(v, e.Name)
+		c.tell(e.ctx, v, e.Name)
 		return
 	}
 	c.space.hub.set.observe.failed(e.ctx, c, v.Code, e.Name)
@@ -104,13 +105,13 @@ func (c *Client) fail(e *Event, err error) {
 
 // tell sends the event "error". It is for this connection alone, not for a recovery of it: else a client
 // could fill with its own errors what the Hub keeps for all.
-func (c *Client) tell(e *Error, event string) {
+func (c *Client) tell(ctx context.Context, e *Error, event string) {
 	enc, err := socketio.Encode(e.forEvent(event))
 	if err != nil { // a host's Data that cannot be encoded
 		enc, _ = socketio.Encode((&Error{Code: e.Code, Message: e.Message}).forEvent(event))
 	}
 	c.toSelf("error", enc)
-	c.space.hub.set.observe.failed(c.handlerContext(), c, e.Code, event)
+	c.space.hub.set.observe.failed(ctx, c, e.Code, event)
 }
 
 // toSelf sends an event to this connection alone.

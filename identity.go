@@ -66,7 +66,7 @@ func (c *Client) expiryLocked(after time.Duration, step func()) {
 		over := due && c.rare.expiry == nil
 		sp.mu.Unlock()
 		if over && sp.hub.handlers.enter() {
-			c.tell(errTokenExpired, "")
+			c.tell(c.handlerContext(), errTokenExpired, "")
 			c.endWith(whyTokenExpired)
 			sp.hub.handlers.leave()
 		}

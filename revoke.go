@@ -70,7 +70,7 @@ func (h *core) revoke(ctx context.Context, r Revocation) (err error) {
 	h.revoked.add(r) // first: who comes in after this is refused, who has come in before is found below
 	for _, sp := range h.spaces {
 		for _, c := range sp.revokedBy(&r) {
-			c.tell(errRevoked, "")
+			c.tell(c.handlerContext(), errRevoked, "")
 			c.endWith(whyRevoked)
 		}
 	}
