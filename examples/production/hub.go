@@ -14,6 +14,10 @@ import (
 
 const room = "chat" // everybody is in it
 
+// presenceMost is how many users a room may have whose coming and going is told: where everybody is in one room the news grow with the square of their number. 2,000
+// who come at once would have to read two million of them.
+const presenceMost = 200
+
 func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*chat.Hub, error) {
 	connects := max(1, cfg.connects)
 	rates := []chat.Rate{
@@ -30,6 +34,7 @@ func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*ch
 	return chat.New(append(who.options,
 		chat.WithStore(store),
 		chat.WithRooms(room),
+		chat.WithPresence(presenceMost),
 		chat.NamespaceAlias("/ws"), // io(base + "/ws") asks for a namespace, whatever the page meant
 		chat.WithOrigins(cfg.origins...),
 		chat.WithTrustedProxies(cfg.proxies...),
