@@ -2,21 +2,22 @@
 # make test   everything that must hold; installs what it needs (as root on Debian)
 # make lint   gofmt, go vet, staticcheck
 # make bench  the cost table, beside other servers: benchmarks/RESULTS.md
-# make chaos  the simulation and the cut test at length, the latter beside Node's socket.io: tests/chaos/RESULTS.md (CHAOS="-seed 1 -only sqlite" for a part)
+# make chaos  the simulation and the cut test at length, the latter beside Node's socket.io: tests/chaos/RESULTS.md (CHAOS="-seed 1 -only sqlite" for a part);
+#             and ten hostile minutes: tests/hostile/HOSTILE.md
 # make simulate  the simulation of Hubs, stores and pages with faults at every step, seeds FIRST to FIRST+SEEDS
 # make fuzz   the long form of the fuzz runs (FUZZTIME=5m for each target)
 
 SHELL := /bin/bash
 PART := scripts/part
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES := . auth/jwt store/sqlite store/postgres tests/routers benchmarks examples/durable examples/production tests/chaos tracing metrics
+MODULES := . auth/jwt store/sqlite store/postgres tests/routers benchmarks examples/durable examples/production tests/chaos tests/hostile tracing metrics
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
 FIRST ?= 1
 SEEDS ?= 5000
 export GOFLAGS := -buildvcs=false
 
-.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut production chaos simulate lint bench clean
+.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut hostile production chaos simulate lint bench clean
 
 demo: page
 	@echo "open http://$(ADDR)"
@@ -35,6 +36,7 @@ test:
 	$(PART) "npm clients 1.7.4 to 4.8" $(MAKE) -s interop; \
 	$(PART) "browser" $(MAKE) -s browser; \
 	$(PART) "cut test, short" $(MAKE) -s cut; \
+	$(PART) "hostile test, short" $(MAKE) -s hostile; \
 	$(PART) "production: nginx, PostgreSQL, the page, the deploy files" $(MAKE) -s production; \
 	echo "=== all: $$((SECONDS - start)) s"
 
@@ -72,6 +74,9 @@ cut:
 	cd examples/durable && go test -race ./...
 	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^TestCut$$' .
 
+hostile:
+	cd tests/hostile && npm ci --silent --no-audit --no-fund && go test -race -count=1 ./...
+
 # The deploy files' parsers are a module apart from the workspace, whose versions they would raise.
 production:
 	cd examples/production/web && npm ci --silent --no-audit --no-fund && npm run build --silent -- --logLevel warn
@@ -84,6 +89,7 @@ simulate:
 
 chaos: $(if $(CHAOS),,simulate)
 	cd tests/chaos && npm ci --silent && go run . $(if $(CHAOS),$(CHAOS),-out .)
+	$(if $(CHAOS),,cd tests/hostile && npm ci --silent --no-audit --no-fund && go run . -out .)
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// write puts HOSTILE.md, its drawing and what both are made of into dir.
+func write(dir string, o *outcome) error {
+	data, err := json.MarshalIndent(o, "", " ")
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"HOSTILE.md": o.report(), "hostile.svg": o.draw(), "hostile.json": string(data)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // for everybody to read
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *outcome) report() string {
+	var b strings.Builder
+	end := o.Phases[len(o.Phases)-1].To
+	fmt.Fprintf(&b, "# A hostile run\n\nMade by `make chaos` on %s, %d cores, %s. What it is, and how it is measured: [README.md](README.md).\n\n",
+		o.began.Format("2006-01-02"), runtime.NumCPU(), runtime.Version())
+	fmt.Fprintf(&b, "`examples/production` with SQLite and its own limits, %d honest clients and a newcomer each second, %.0f s with %d attacks.\n\n![honest latency, CPU, memory and goroutines over time](hostile.svg)\n\n", len(o.Clients), end.Seconds(), len(o.Phases)-2)
+	o.reportVerdict(&b)
+	o.reportFelt(&b)
+	o.reportServer(&b)
+	o.reportAttacks(&b)
+	return b.String()
+}
+
+func (o *outcome) reportVerdict(b *strings.Builder) {
+	sent, heard, gap, retries, disconnects := 0, 0, time.Duration(0), 0, 0
+	for _, c := range o.Clients {
+		sent += c.Own
+		heard += c.Heard
+		gap = max(gap, c.Gap)
+		retries += c.Retries
+		disconnects += c.Disconnects
+	}
+	wrong := o.verdict()
+	fmt.Fprintf(b, "**%d messages of honest clients were acked, and are in the view of each of the %d once and in one order (%d of %d). %d disconnects, %d retries. The longest between two pings: %.1f s, of at most %v.**\n\n",
+		sent, len(o.Clients), heard, sent*len(o.Clients), disconnects, retries, gap.Seconds(), pingMost)
+	if len(wrong) == 0 {
+		b.WriteString("Nothing was wrong.\n\n")
+		return
+	}
+	b.WriteString("Not as it should be:\n\n")
+	for _, w := range wrong {
+		fmt.Fprintf(b, "- %s\n", w)
+	}
+	b.WriteString("\n")
+}
+
+func (o *outcome) reportFelt(b *strings.Builder) {
+	b.WriteString("## What honest clients felt\n\nms. *CPU each*: of the server, for one delivery to an honest client; *a message*: the same, shared by messages of honest clients only, while *deliveries* has the news of who came and went, the attackers too; *×*: of *CPU each* in quiet; *±*: by how much that may be off, from the number of samples (two standard deviations of both). " +
+		"*Waited*: seconds a second that the server's threads were ready to run, and the machine's two cores had others on them.\n\n" +
+		"| attack | ack p50 | p99 | worst | delivery p50 | p99 | worst | deliveries | CPU each, µs | × | ± | a message, µs | waited | newcomers in, worst |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	for i := range o.Phases {
+		p := &o.Phases[i]
+		f := &p.Felt
+		refused := ""
+		for k, n := range f.Refused {
+			refused += fmt.Sprintf("; %s %d", k, n)
+		}
+		x, off := o.times(p)
+		fmt.Fprintf(b, "| %s | %.1f | %.0f | %.0f | %.1f | %.0f | %.0f | %d | %.1f | %.2f | %.2f | %.1f | %.2f | %d of %d, %.0f%s |\n", p.Name, ms(f.Ack.P50), ms(f.Ack.P99), ms(f.Ack.Worst), ms(f.Delay.P50), ms(f.Delay.P99), ms(f.Delay.Worst),
+			f.Deliveries, float64(p.cost())/1e3, x, off, float64(p.each())/1e3, p.cores(p.After.Waited-p.Before.Waited), f.entered(), f.Newcomers, ms(f.Entry), refused)
+	}
+	b.WriteString("\n")
+}
+
+func (o *outcome) reportServer(b *strings.Builder) {
+	b.WriteString("## What the server used\n\nCores: all of its CPU, and of that (by the profile) what went to the attackers' connections. At the attack's end, and when goroutines and files were back to what they had been.\n\n" +
+		"| attack | s | cores | attackers' | RSS MB | goroutines before, at the end, after | files | back in s |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	for i := range o.Phases {
+		p := &o.Phases[i]
+		fmt.Fprintf(b, "| %s | %.0f | %.2f | %.2f | %d | %d, %d, %d | %d, %d, %d | %.1f |\n", p.Name, (p.To - p.From).Seconds(), p.cores(p.After.CPU-p.Before.CPU), p.cores(p.Shares.Attack),
+			p.After.RSS>>20, p.Before.Goroutines, p.After.Goroutines, p.Settled.Goroutines, p.Before.Files, p.After.Files, p.Settled.Files, p.Settling.Seconds())
+	}
+	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
+	fmt.Fprintf(b, "\nAfter a collection, before the attacks and a minute behind them: %.1f and %.1f MB of living heap, %.1f and %.1f MB of stacks, %.0f and %.0f MB resident, %d and %d goroutines, %d and %d files.\n\n",
+		mb(o.First.Heap), mb(o.Last.Heap), mb(o.First.Stacks), mb(o.Last.Stacks), mb(o.First.RSS), mb(o.Last.RSS), o.First.Goroutines, o.Last.Goroutines, o.First.Files, o.Last.Files)
+}
+
+func (o *outcome) reportAttacks(b *strings.Builder) {
+	b.WriteString("## The attacks and their answers\n\n*Most*: connections at once.\n\n| attack | what | most | what came of it |\n| --- | --- | --- | --- |\n")
+	for i := range o.Phases {
+		p := &o.Phases[i]
+		for n, t := range p.Told {
+			name := p.Name
+			if n > 0 {
+				name = ""
+			}
+			fmt.Fprintf(b, "| %s | %s | %d | %s |\n", name, p.What[n], t.Most, t)
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/pprof/profile"
+)
+
+const (
+	secret = "the hostile test's secret, of 32 bytes and more"
+	issuer = "https://sign-in.example"
+)
+
+//go:embed probe/probe.go.txt
+var probeSource []byte
+
+const production = "../../examples/production"
+
+// build makes the binary of examples/production in dir: its own sources, with one line more in the HTTP server's settings and a file beside them. They tell by
+// a label whom a goroutine works for, and answer at a second address how many there are.
+func build(dir string) (string, error) {
+	main, err := filepath.Abs(filepath.Join(production, "main.go"))
+	if err != nil {
+		return "", err
+	}
+	source, err := os.ReadFile(main)
+	if err != nil {
+		return "", err
+	}
+	const anchor = "server := &http.Server{\n"
+	if bytes.Count(source, []byte(anchor)) != 1 {
+		return "", fmt.Errorf("%s has no single %q", main, anchor)
+	}
+	source = bytes.Replace(source, []byte(anchor), []byte(anchor+"\t\tConnContext: labelled,\n"), 1)
+	overlay := map[string]string{}
+	for name, text := range map[string][]byte{"main.go": source, "zz_probe.go": probeSource} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			return "", err
+		}
+		overlay[filepath.Join(filepath.Dir(main), name)] = file
+	}
+	replace, err := json.Marshal(map[string]any{"Replace": overlay})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, replace, 0o600); err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "production")
+	cmd := exec.Command("go", "build", "-overlay", file, "-o", bin, ".")
+	cmd.Dir = production
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+}
+
+// A server is the process under attack.
+type server struct {
+	addr, probe string
+	cmd         *exec.Cmd
+	exited      chan struct{}
+	err         error // after exited
+}
+
+func startServer(bin, dir string, connects int) (*server, error) {
+	log, err := os.Create(filepath.Join(dir, "server.log"))
+	if err != nil {
+		return nil, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{cmd: exec.Command(bin), exited: make(chan struct{})}
+	s.cmd.Env = append(os.Environ(), "ADDR=127.0.0.1:0", "DATABASE_URL=sqlite:"+filepath.Join(dir, "chat.db"), "JWT_SECRET="+secret, "JWT_ISSUER="+issuer,
+		// Nobody here is a proxy: what the attackers say in X-Forwarded-For must not count.
+		"TRUSTED_PROXIES=192.0.2.1/32", "AUTH=jwt", "DRAIN=10s")
+	if connects > 0 {
+		s.cmd.Env = append(s.cmd.Env, "CONNECTS_PER_SECOND="+strconv.Itoa(connects))
+	}
+	s.cmd.Stderr, s.cmd.Stdout = w, w
+	endWithUs(s.cmd)
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	_ = w.Close()
+	ready := make(chan struct{})
+	go s.follow(r, log, ready)
+	select {
+	case <-ready:
+		return s, nil
+	case <-s.exited:
+		return nil, fmt.Errorf("the server ended at once: %w", s.err)
+	case <-time.After(30 * time.Second):
+		return nil, errors.Join(errors.New("the server does not listen"), s.stop())
+	}
+}
+
+// follow writes the log to a file, and closes ready when both addresses are known.
+func (s *server) follow(r, log *os.File, ready chan struct{}) {
+	in := bufio.NewReader(r)
+	for {
+		line, err := in.ReadBytes('\n')
+		if s.addr == "" {
+			var l struct{ Msg, Addr string }
+			_ = json.Unmarshal(line, &l) // the runtime writes other lines
+			switch l.Msg {
+			case "probe":
+				s.probe = l.Addr
+			case "listening":
+				s.addr = l.Addr
+				close(ready)
+			}
+		}
+		_, _ = log.Write(line)
+		if err != nil {
+			break
+		}
+	}
+	_, _ = r.Close(), log.Close()
+	s.err = s.cmd.Wait()
+	close(s.exited)
+}
+
+// stop asks it to end; it has to, with status 0.
+func (s *server) stop() error {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	select {
+	case <-s.exited:
+	case <-time.After(30 * time.Second):
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+		return errors.New("the server did not end when it was asked to")
+	}
+	return s.err
+}
+
+// usage is what the process holds at a moment. Heap and Stacks are in bytes, of objects; after a collection only those that live.
+type usage struct {
+	At         time.Duration // since the run began
+	CPU        time.Duration // used until then
+	Waited     time.Duration // for a core, all threads together
+	RSS        int64         // bytes
+	Files      int
+	Goroutines int
+	Heap       int64
+	Stacks     int64
+}
+
+func (s *server) usage(collect bool) (u usage, err error) {
+	url := "http://" + s.probe + "/state"
+	if collect {
+		url += "?gc=1"
+	}
+	client := http.Client{Timeout: patience}
+	res, err := client.Get(url)
+	if err != nil {
+		return u, err
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&u); err != nil {
+		return u, err
+	}
+	pid := s.cmd.Process.Pid
+	if u.CPU, err = cpuOf(pid); err != nil {
+		return u, err
+	}
+	u.Waited = waitedBy(pid)
+	if u.RSS, err = rssOf(pid); err != nil {
+		return u, err
+	}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	u.Files = len(files)
+	return u, err
+}
+
+// deliveries is what the server's own metric says: events to all clients, the attackers' as well.
+func (s *server) deliveries() (float64, error) {
+	client := http.Client{Timeout: patience}
+	res, err := client.Get("http://" + s.addr + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	total := 0.0
+	for in := bufio.NewScanner(res.Body); in.Scan(); {
+		if line := in.Text(); strings.HasPrefix(line, "socketio_deliveries_total") {
+			n, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+			if err != nil {
+				return 0, err
+			}
+			total += n
+		}
+	}
+	return total, nil
+}
+
+// A recording is a CPU profile that runs.
+type recording struct {
+	enough io.Closer
+	done   chan struct{}
+	data   []byte
+	err    error
+}
+
+func (s *server) record() *recording {
+	r, w := io.Pipe()
+	rec := &recording{enough: w, done: make(chan struct{})}
+	go func() {
+		defer close(rec.done)
+		res, err := http.Post("http://"+s.probe+"/cpu", "application/octet-stream", r)
+		if err != nil {
+			rec.err = err
+			return
+		}
+		defer res.Body.Close()
+		rec.data, rec.err = io.ReadAll(res.Body)
+	}()
+	return rec
+}
+
+// shares is the CPU time of a profile, by whom it was spent for.
+type shares struct {
+	Honest, Attack time.Duration // goroutines of their connections
+	Write, Save    time.Duration // the Hub's own, that write to whoever, or save
+	Rest           time.Duration // collector, scheduler, the probe
+	Samples        int
+}
+
+func (r *recording) end() (s shares, err error) {
+	_ = r.enough.Close()
+	<-r.done
+	if r.err != nil {
+		return s, r.err
+	}
+	p, err := profile.ParseData(r.data)
+	if err != nil {
+		return s, err
+	}
+	for _, x := range p.Sample {
+		s.Samples += int(x.Value[0])
+		*s.of(x) += time.Duration(x.Value[1])
+	}
+	return s, nil
+}
+
+// of finds where a sample belongs. Goroutines that serve all inherit a label from whoever was first, so that their functions go before it.
+func (s *shares) of(x *profile.Sample) *time.Duration {
+	for _, at := range x.Location {
+		for _, l := range at.Line {
+			if l.Function == nil {
+				continue
+			}
+			switch name := l.Function.Name; {
+			case strings.HasSuffix(name, "engineio.(*flusher).work"), strings.HasSuffix(name, "engineio.(*flusher).now"):
+				return &s.Write
+			case strings.HasSuffix(name, "(*journal).batch"), strings.HasSuffix(name, "(*journal).reader"), strings.HasPrefix(name, "database/sql.(*DB).connection"):
+				return &s.Save
+			case strings.HasSuffix(name, "runtime.gcBgMarkWorker"):
+				return &s.Rest
+			}
+		}
+	}
+	switch from := x.Label["from"]; {
+	case len(from) == 0:
+		return &s.Rest
+	case from[0] == "honest":
+		return &s.Honest
+	}
+	return &s.Attack
+}

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A siege is one run.
+type siege struct {
+	lasts    time.Duration // an attack
+	long     bool          // attacks that need longer get it
+	quiet    time.Duration // before and after
+	scale    float64       // of the attackers' numbers
+	members  int           // honest clients in Go
+	pages    int           // and in Node
+	connects int           // a second of an address, the server\'s setting; 0: the example\'s own
+	pace     time.Duration // between two messages of the former
+	only     string
+	patience time.Duration // with an ack or a delivery
+	together bool          // all attacks of a kind at once
+	out      io.Writer
+
+	server *server
+	crowd  *crowd
+	nodes  *pages
+	began  time.Time
+	dir    string
+}
+
+// A phase is a time with an attack, with several, or with none.
+type phase struct {
+	Name     string
+	attacks  []attack
+	lasts    time.Duration // where the siege does not say
+	What     []string
+	From, To time.Duration // since the run began
+	Before   usage
+	After    usage // at its end
+	Settled  usage // later, when what was held has been given back, or the wait for that was over
+	Settling time.Duration
+	Felt     feeling
+	Shares   shares
+	All      float64 // deliveries to all clients, by the server's metric
+	Told     []told
+}
+
+// An outcome is what a run has shown.
+type outcome struct {
+	Phases   []phase // the first is quiet, and so is the last
+	Seconds  []second
+	First    usage // after a collection, in quiet
+	Last     usage // after a collection, when a minute without attacks has passed
+	Clients  []client
+	long     bool
+	Wrong    []string // that stopped the run, or is of no phase
+	began    time.Time
+	Scale    float64
+	patience time.Duration // the longest that an ack or a delivery may take
+}
+
+// A second is what the drawing has a point for.
+type second struct {
+	usage
+	Delay, Ack time.Duration // the worst
+	Deliveries int
+}
+
+// A client is an honest one at the end.
+type client struct {
+	Name        string
+	Seq, First  uint64
+	View        uint32
+	Heard, Own  int
+	Open        int
+	Gap         time.Duration // the longest between two pings
+	Retries     int
+	Wrong       string
+	Disconnects int
+}
+
+// settle is how long what an attack held may take to be given back: a minute.
+const settle = time.Minute
+
+func (s *siege) run(bin, dir string) (o *outcome, err error) {
+	s.dir, s.began = dir, time.Now()
+	if s.server, err = startServer(bin, dir, s.connects); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.server.stop()) }()
+	s.crowd, err = newCrowd(s.server.addr, s.members, s.pace)
+	if err != nil {
+		return nil, err
+	}
+	if s.nodes, err = startPages(s.server.addr, s.pages, &s.crowd.felt); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.nodes.end()) }()
+	if err := errors.Join(s.crowd.begin(), s.nodes.tell("talk")); err != nil {
+		return nil, err
+	}
+	o = &outcome{began: s.began, Scale: s.scale, patience: s.patience, long: s.long}
+	enough, ended := make(chan struct{}), make(chan []second)
+	go newcomers(s.server.addr, &s.crowd.felt, enough)
+	go func() { ended <- s.watch(enough) }()
+	err = s.phases(o)
+	close(enough)
+	o.Seconds = <-ended
+	if err != nil {
+		return o, err
+	}
+	if err := s.nodes.tell("hush"); err != nil {
+		return o, err
+	}
+	if err := s.crowd.hush(s.nodes.top); err != nil {
+		o.Wrong = append(o.Wrong, err.Error())
+	}
+	time.Sleep(3 * time.Second) // the pages tell of themselves once a second
+	o.Clients = s.clients()
+	return o, nil
+}
+
+func (s *siege) phases(o *outcome) (err error) {
+	time.Sleep(min(s.quiet, 5*time.Second)) // caches fill, goroutines start
+	s.crowd.felt.take()
+	if o.First, err = s.usage(true); err != nil {
+		return err
+	}
+	if err := s.heap("first.heap"); err != nil {
+		return err
+	}
+	list := append([]phase{{Name: "quiet"}}, s.chosen()...)
+	list = append(list, phase{Name: "quiet again"})
+	for i := range list {
+		p := &list[i]
+		if err := s.play(p); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		o.Phases = append(o.Phases, *p)
+		fmt.Fprintln(s.out, p.line(&o.Phases[0]))
+	}
+	if o.Last, err = s.usage(true); err != nil {
+		return err
+	}
+	return s.heap("last.heap")
+}
+
+func (s *siege) usage(collect bool) (usage, error) {
+	u, err := s.server.usage(collect)
+	u.At = time.Since(s.began)
+	return u, err
+}
+
+// play is one phase, and the wait for what it held.
+func (s *siege) play(p *phase) (err error) {
+	lasts := s.quiet
+	if len(p.attacks) > 0 {
+		lasts = max(s.lasts, p.lasts)
+	}
+	var waits []func() (told, error)
+	for _, a := range p.attacks {
+		p.What = append(p.What, a.what)
+		if s.long {
+			lasts = max(lasts, a.lasts)
+		}
+	}
+	if p.Before, err = s.usage(false); err != nil {
+		return err
+	}
+	all, err := s.server.deliveries()
+	if err != nil {
+		return err
+	}
+	s.crowd.felt.take()
+	p.From = time.Since(s.began)
+	rec := s.server.record()
+	for _, a := range p.attacks {
+		wait, err := launch(a, s.server.addr, lasts, s.scale)
+		if err != nil {
+			return err
+		}
+		waits = append(waits, wait)
+	}
+	s.sleep(lasts)
+	if p.After, err = s.usage(false); err != nil {
+		return err
+	}
+	if p.Shares, err = rec.end(); err != nil {
+		return err
+	}
+	p.Felt = s.crowd.felt.take()
+	p.To = time.Since(s.began)
+	if err := s.keep(p, rec); err != nil {
+		return err
+	}
+	for _, wait := range waits {
+		t, err := wait()
+		if err != nil {
+			return err
+		}
+		p.Told = append(p.Told, t)
+	}
+	after, err := s.server.deliveries()
+	p.All = after - all
+	return errors.Join(err, s.settle(p))
+}
+
+func (s *siege) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.server.exited:
+	}
+}
+
+// heap keeps a profile of what lives.
+func (s *siege) heap(name string) error {
+	client := http.Client{Timeout: patience}
+	res, err := client.Get("http://" + s.server.probe + "/heap")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return errors.Join(err, os.WriteFile(filepath.Join(s.dir, name), b, 0o600))
+}
+
+func (s *siege) keep(p *phase, rec *recording) error {
+	return os.WriteFile(filepath.Join(s.dir, fmt.Sprintf("%03.0f.cpu", p.From.Seconds())), rec.data, 0o600)
+}
+
+// slack is by how many goroutines and files a quiet server's own numbers vary.
+const slack = 25
+
+// settle waits until goroutines and files are back where they were.
+func (s *siege) settle(p *phase) (err error) {
+	began := time.Now()
+	for {
+		if p.Settled, err = s.usage(false); err != nil {
+			return err
+		}
+		p.Settling = time.Since(began)
+		back := p.Settled.Goroutines <= p.Before.Goroutines+slack && p.Settled.Files <= p.Before.Files+slack
+		if back || p.Settling > settle {
+			return nil
+		}
+		s.sleep(500 * time.Millisecond)
+	}
+}
+
+// watch takes a point each second.
+func (s *siege) watch(enough <-chan struct{}) (list []second) {
+	each := time.NewTicker(time.Second)
+	defer each.Stop()
+	for {
+		select {
+		case <-enough:
+			return list
+		case <-s.server.exited:
+			return list
+		case <-each.C:
+		}
+		u, err := s.usage(false)
+		if err != nil {
+			continue // the phase finds out what it is
+		}
+		f := s.crowd.felt.takeSecond()
+		list = append(list, second{u, f.Delay.Worst, f.Ack.Worst, f.Deliveries})
+	}
+}
+
+func (s *siege) clients() (list []client) {
+	for _, h := range s.crowd.members {
+		h.mu.Lock()
+		c := client{Name: h.user, Seq: h.seq, First: h.first, View: h.view, Heard: h.heard, Own: h.own, Open: len(h.open), Gap: h.gap, Retries: h.retries}
+		if h.wrong != nil {
+			c.Wrong, c.Disconnects = h.wrong.Error(), 1
+		}
+		h.mu.Unlock()
+		list = append(list, c)
+	}
+	for _, p := range s.nodes.list() {
+		list = append(list, client{
+			Name: p.User + ", " + p.Transport, Seq: uint64(p.Seq), First: uint64(p.First), View: p.View, Heard: p.Heard, Own: p.Own, Open: p.Open,
+			Gap: time.Duration(p.Gap * 1e6), Retries: p.Retries, Wrong: p.Wrong, Disconnects: len(p.Disconnects),
+		})
+	}
+	return list
+}

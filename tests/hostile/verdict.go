@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	costMost = 1.3                    // of a delivery's CPU in quiet
+	heapMore = 24 << 20               // bytes that live at the end and did not at the beginning
+	rssMore  = 1.5                    // of the resident memory in quiet
+	pingMost = heartbeat + pingAnswer // between two pings
+	enough   = 150                    // samples of a profile, below which its share says nothing
+)
+
+// cost is the CPU of the server for an honest client's delivery: what their connections' goroutines used, and of what the Hub's own used for all deliveries
+// their part.
+func (p *phase) cost() time.Duration {
+	if p.Felt.Deliveries == 0 {
+		return 0
+	}
+	part := 1.0
+	if p.All > 0 {
+		part = min(1, float64(p.Felt.Deliveries)/p.All)
+	}
+	used := float64(p.Shares.Honest) + part*float64(p.Shares.Write+p.Shares.Save)
+	return time.Duration(used / float64(p.Felt.Deliveries))
+}
+
+// times is the cost beside that in quiet, and by how much that may be off: two standard deviations, samples being counted as chance would have them.
+func (o *outcome) times(p *phase) (x, off float64) {
+	quiet := &o.Phases[0]
+	a, b := p.ours(), quiet.ours()
+	if a == 0 || b == 0 {
+		return 0, 0
+	}
+	x = float64(p.cost()) / float64(quiet.cost())
+	return x, 2 * x * math.Sqrt(1/a+1/b)
+}
+
+// each is the cost beside the messages of honest clients alone: attackers' coming and going is news to all, which the cost is for too.
+func (p *phase) each() time.Duration {
+	return time.Duration(float64(p.cost()) * float64(p.Felt.Deliveries) / float64(max(1, p.Felt.Delay.N)))
+}
+
+// ours is how many samples of the profile are in the cost.
+func (p *phase) ours() float64 {
+	all := p.Shares.Honest + p.Shares.Attack + p.Shares.Write + p.Shares.Save + p.Shares.Rest
+	if all == 0 {
+		return 0
+	}
+	return float64(p.Shares.Samples) * float64(p.Shares.Honest+p.Shares.Write+p.Shares.Save) / float64(all)
+}
+
+func (p *phase) line(quiet *phase) string {
+	s := fmt.Sprintf("%-42s %4.0f s  ack p50 %5.1f worst %6.1f ms  delay p99 %6.1f worst %6.1f ms  %6d heard  %6.2f µs each (x%.2f)  CPU %.2f cores (honest %.2f attack %.2f write %.2f save %.2f rest %.2f)  RSS %d MB  goroutines %d>%d>%d  files %d>%d>%d  back in %.1f s  newcomers %d, refused %v",
+		p.Name, (p.To - p.From).Seconds(), ms(p.Felt.Ack.P50), ms(p.Felt.Ack.Worst), ms(p.Felt.Delay.P99), ms(p.Felt.Delay.Worst), p.Felt.Deliveries,
+		float64(p.cost())/1e3, float64(p.cost())/float64(max(1, quiet.cost())), p.cores(p.After.CPU-p.Before.CPU), p.cores(p.Shares.Honest), p.cores(p.Shares.Attack), p.cores(p.Shares.Write), p.cores(p.Shares.Save), p.cores(p.Shares.Rest),
+		p.After.RSS>>20, p.Before.Goroutines, p.After.Goroutines, p.Settled.Goroutines, p.Before.Files, p.After.Files, p.Settled.Files, p.Settling.Seconds(), p.Felt.Newcomers, p.Felt.Refused)
+	for _, t := range p.Told {
+		s += fmt.Sprintf("\n    most %d; %s (its CPU %.2f cores)", t.Most, t, p.cores(t.CPU))
+	}
+	return s
+}
+
+func (p *phase) cores(d time.Duration) float64 { return d.Seconds() / (p.To - p.From).Seconds() }
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// verdict is all that is not as it has to be.
+func (o *outcome) verdict() (wrong []string) {
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	wrong = append(wrong, o.Wrong...)
+	o.judgeClients(say)
+	for i := range o.Phases {
+		o.judgePhase(&o.Phases[i], say)
+	}
+	if n := len(o.Phases); n > 0 {
+		if more := o.Last.Heap - o.First.Heap; more > heapMore {
+			say("%d MB more live at the end than in the beginning", more>>20)
+		}
+		if o.long && float64(o.Last.RSS) > rssMore*float64(o.Phases[0].After.RSS) {
+			say("%d MB resident at the end, %d MB in quiet", o.Last.RSS>>20, o.Phases[0].After.RSS>>20)
+		}
+		if o.Last.Goroutines > o.First.Goroutines+slack || o.Last.Files > o.First.Files+slack {
+			say("%d goroutines and %d files at the end, %d and %d in the beginning", o.Last.Goroutines, o.Last.Files, o.First.Goroutines, o.First.Files)
+		}
+	}
+	return wrong
+}
+
+// judgeClients: all have the same view, which has every message of each once.
+func (o *outcome) judgeClients(say func(string, ...any)) {
+	if len(o.Clients) == 0 {
+		say("there are no honest clients at the end")
+		return
+	}
+	sent := 0
+	for _, c := range o.Clients {
+		sent += c.Own
+	}
+	one := o.Clients[0]
+	for _, c := range o.Clients {
+		switch {
+		case c.Wrong != "":
+			say("%s", c.Wrong)
+		case c.Disconnects > 0:
+			say("%s: %d disconnects", c.Name, c.Disconnects)
+		case c.Open > 0:
+			say("%s: %d messages were not acked", c.Name, c.Open)
+		case c.First != one.First || c.Seq != one.Seq || c.View != one.View:
+			say("%s sees another room than %s: %d to %d (%x), %d to %d (%x)", c.Name, one.Name, c.First, c.Seq, c.View, one.First, one.Seq, one.View)
+		case c.Heard != sent:
+			say("%s has %d messages of honest clients; they sent %d", c.Name, c.Heard, sent)
+		}
+		if c.Gap > pingMost {
+			say("%s was not pinged for %v", c.Name, c.Gap)
+		}
+	}
+}
+
+func (o *outcome) judgePhase(p *phase, say func(string, ...any)) {
+	if p.Felt.Ack.Worst > o.patience || p.Felt.Delay.Worst > o.patience {
+		say("%s: an ack took %v, a delivery %v", p.Name, p.Felt.Ack.Worst, p.Felt.Delay.Worst)
+	}
+	if p.Settling > settle {
+		say("%s: a minute later there are %d goroutines (%d before) and %d files (%d)", p.Name, p.Settled.Goroutines, p.Before.Goroutines, p.Settled.Files, p.Before.Files)
+	}
+	if quiet := &o.Phases[0]; quiet.ours() >= enough && p.ours() >= enough && float64(p.cost()) > costMost*float64(quiet.cost()) {
+		say("%s: %v of CPU a delivery to honest clients, %v in quiet", p.Name, p.cost(), quiet.cost())
+	}
+	for i, t := range p.Told {
+		for _, must := range p.attacks[i].must {
+			if t.Counts[must] == 0 {
+				say("%s: nothing was answered %q: %v", p.attacks[i].name, must, t)
+			}
+		}
+	}
+}
