@@ -82,7 +82,7 @@ func first(ctx context.Context, s chat.Store) error {
 }
 
 // fillSQLite adds entries up to n to the room, with ids and keys of the usual
-// length. Rows of message_keys are left out: no page reads them.
+// length. Keys are left out: no page reads them.
 func fillSQLite(ctx context.Context, dsn string, n uint64) error {
 	db, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(dsn, "sqlite:"))
 	if err != nil {
