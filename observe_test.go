@@ -194,7 +194,7 @@ func TestObserver(t *testing.T) {
 		w.want(t, "connect /other polling", "connected ann <connect")
 		second := chattest.Dial(t, hub, as("ann"))
 		wantHandled("OnConnect <connect")
-		w.take()
+		w.want(t, "connect / websocket", "connected ann <connect")
 		if _, err := chattest.TryDial(t, hub, as("ann")); err == nil {
 			t.Error("a third client of a user")
 		}

@@ -32,7 +32,12 @@ func RequestIDs(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := requestIDOf(r)
 		w.Header().Set(requestHeader, id)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, id)))
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
+		if r.Header.Get(requestHeader) != id { // which is where the transport looks, and the next server if next is a proxy
+			r.Header = r.Header.Clone()
+			r.Header.Set(requestHeader, id)
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
