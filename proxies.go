@@ -18,11 +18,11 @@ func WithTrustedProxies(prefixes ...string) Option {
 				continue
 			}
 			p, err := netip.ParsePrefix(text)
-			if a, e := netip.ParseAddr(text); e == nil {
+			if a, e := netip.ParseAddr(text); e == nil && a.Zone() == "" {
 				a = a.Unmap()
 				p, err = netip.PrefixFrom(a, a.BitLen()), nil
 			}
-			if err != nil {
+			if err != nil || p.Addr().Is4In6() { // no address is compared as one of those
 				b.fail("WithTrustedProxies: %q is no address and no prefix", text)
 				continue
 			}
@@ -38,6 +38,7 @@ type proxies struct {
 }
 
 func (p *proxies) trusts(a netip.Addr) bool {
+	a = a.Unmap().WithZone("") // no prefix has a zone
 	return slices.ContainsFunc(p.prefixes, func(prefix netip.Prefix) bool { return prefix.Contains(a) })
 }
 
@@ -47,7 +48,7 @@ func (p *proxies) trustsPeer(remote string) bool {
 	if err != nil { // Unix sockets have no address: "@", or empty
 		return p.unix
 	}
-	return p.trusts(a.Unmap())
+	return p.trusts(a)
 }
 
 // parseHop takes an address with or without a port.
@@ -73,7 +74,7 @@ func (h *core) addressOf(r *http.Request) string {
 			break
 		}
 		address = a.Unmap().WithZone("").String()
-		if !p.trusts(a.Unmap()) {
+		if !p.trusts(a) {
 			break
 		}
 	}
