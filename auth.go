@@ -27,7 +27,7 @@ type User struct {
 	// WithAuth. Zero: never.
 	Expires time.Time
 	Issued  time.Time // of the token; one issued after Hub.Revoke is good again. Zero: not known
-	TokenID string    // for Hub.RevokeToken (a JWT's jti, RFC 7519, section 4.1.7); may be empty
+	TokenID string    // for Hub.RevokeToken (a JWT's jti, RFC 7519, section 4.1.7); may be empty; at most 1,024 bytes
 
 	Data any // the host's own
 }
@@ -56,7 +56,7 @@ type Handshake struct {
 	Auth       json.RawMessage // the auth object of socket.io-client 3.x and 4.x; nil for older ones, which have only the query
 	Query      url.Values      // of the transport's request, and of the namespace for 1.x and 2.x
 	Header     http.Header
-	RemoteAddr string // host:port of the connection
+	RemoteAddr string // host:port of the connection; where a proxy is believed that tells of another, the host alone: see WithTrustedProxies
 	TLS        *tls.ConnectionState
 	Transport  string // "polling" or "websocket", at the time of the handshake
 	Namespace  string

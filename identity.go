@@ -22,6 +22,9 @@ func (sp *space) acceptable(ctx context.Context, u *User) error {
 	if len(u.ID) > userMost {
 		return fmt.Errorf("chat: the user's id has %d bytes, and at most %d are allowed", len(u.ID), userMost)
 	}
+	if len(u.TokenID) > userMost {
+		return fmt.Errorf("chat: the token's id has %d bytes, and at most %d are allowed", len(u.TokenID), userMost)
+	}
 	for _, room := range u.Rooms {
 		if !validRoom(room) {
 			return fmt.Errorf("chat: %q of the user's rooms is not a room's name", room)

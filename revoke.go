@@ -135,9 +135,15 @@ func (rs *revocations) addLocked(r Revocation) {
 	if r.TokenID != "" {
 		of, key = rs.tokens, r.TokenID
 	}
-	if old, ok := of[key]; !ok || old.Until.Before(r.Until) {
-		of[key] = r
+	if old, ok := of[key]; ok { // each as late as it was said to be
+		if r.At.Before(old.At) {
+			r.At = old.At
+		}
+		if r.Until.Before(old.Until) {
+			r.Until = old.Until
+		}
 	}
+	of[key] = r
 }
 
 // check is nil where u may come in.

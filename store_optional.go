@@ -54,7 +54,8 @@ type Watcher interface {
 
 // A Revoker keeps revocations, so that they outlive the process and hold on all nodes.
 type Revoker interface {
-	// Revoke keeps r until r.Until. One of the same user, or of the same token, is replaced unless it holds for longer.
+	// Revoke keeps r until r.Until. Of several of the same user, or of the same token, one is left, with the latest At and the latest Until. Times are kept to
+	// the millisecond, and not rounded down.
 	Revoke(ctx context.Context, r Revocation) error
 	// Revocations are all that are not over at now, in any order. It is called every 10 s at most, while clients come.
 	Revocations(ctx context.Context, now time.Time) ([]Revocation, error)
