@@ -99,7 +99,11 @@ func (sp *space) leaveLocked(r *room, c *Client, dropped bool) {
 		sp.goneLocked(p)
 		return
 	}
-	sp.awaitLocked(p, sp.hub.set.grace)
+	within := sp.hub.set.grace
+	if sp.hub.draining.Load() { // it is on the next node now, which waits for whoever does not come; those who are here still go there, too
+		within = max(within, sp.recovery.window)
+	}
+	sp.awaitLocked(p, within)
 }
 
 // awaitLocked waits for a user to come back.

@@ -169,6 +169,22 @@ func TestRecoveryAheadOfTheOtherNode(t *testing.T) {
 	})
 }
 
+// A drain takes longer than the grace: whoever goes last does not hear that those before have left, for it would never hear that they are back.
+func TestNobodyLeavesByADrain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, byUser(), chat.WithRooms("r"), chat.WithStore(newSharedStore()), chat.WithDrainPace(1))
+		var all []*chattest.Client
+		for i := range 20 {
+			all = append(all, chattest.Dial(t, hub, as(fmt.Sprint("u", i))))
+		}
+		shutDown(t, hub)
+		for _, c := range all {
+			c.None("user_left")
+		}
+	})
+}
+
 func TestNoRecoveryOnAnotherNode(t *testing.T) {
 	t.Parallel()
 	type set struct{}
