@@ -70,13 +70,15 @@ type key struct {
 func (k *key) fits(a Algorithm) bool { return slices.Contains(k.algs, a) }
 
 // secretKey is a key of bytes that both sides know.
-func secretKey(a Algorithm, secret []byte) (key, error) {
+func secretKey(a Algorithm, secret []byte, short bool) (key, error) {
 	switch least := secretLeast[a]; {
 	case least == 0:
 		return key{}, fmt.Errorf("%q does not sign with a secret; HS256, HS384 and HS512 do", a)
 	case strings.Contains(string(secret), "-----BEGIN "):
 		return key{}, errors.New("a PEM is no secret: anybody may have read it")
-	case len(secret) < least:
+	case len(secret) == 0:
+		return key{}, errors.New("an empty secret")
+	case len(secret) < least && !short:
 		return key{}, fmt.Errorf("a secret for %s has at least %d bytes, this one %d", a, least, len(secret))
 	}
 	return key{algs: []Algorithm{a}, value: slices.Clone(secret)}, nil

@@ -69,6 +69,7 @@ func TestNewRefuses(t *testing.T) {
 		"no key":                   {},
 		"no key but others":        {jwt.WithIssuer("x")},
 		"short secret":             {jwt.WithSecret(jwt.HS256, secret[:31])},
+		"empty secret":             {jwt.WithShortSecrets(), jwt.WithSecret(jwt.HS256, nil)},
 		"short secret for HS384":   {jwt.WithSecret(jwt.HS384, secret[:47])},
 		"short secret for HS512":   {jwt.WithSecret(jwt.HS512, secret[:63])},
 		"secret for RS256":         {jwt.WithSecret(jwt.RS256, secret)},
@@ -127,4 +128,11 @@ func weakRSA(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return der
+}
+
+func TestShortSecret(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(t, jwt.WithSecret(jwt.HS256, []byte("short")), jwt.WithShortSecrets())
+	wantCode(t, v, sign(t, jwt.HS256, []byte("short"), claims(nil), nil), "")
+	wantCode(t, v, sign(t, jwt.HS256, []byte("shorter"), claims(nil), nil), chat.Unauthorized)
 }

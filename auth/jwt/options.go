@@ -21,6 +21,8 @@ func (f optionFunc) apply(s *settings) { f(s) }
 
 type settings struct {
 	keys     []key
+	secrets  []secret
+	short    bool // secrets may be
 	address  string
 	algs     []Algorithm
 	client   *http.Client
@@ -37,6 +39,12 @@ type settings struct {
 	errs     []error
 }
 
+// secret is what WithSecret was given. How long it must be is known when all options are.
+type secret struct {
+	alg   Algorithm
+	bytes []byte
+}
+
 func (s *settings) fail(format string, args ...any) {
 	s.errs = append(s.errs, fmt.Errorf("jwt: "+format, args...))
 }
@@ -51,12 +59,15 @@ func (s *settings) addKey(option string, k key, err error) {
 
 // WithSecret checks tokens by an HMAC with a secret that the issuer has as well. It has at least as many bytes as the hash: 32 for HS256,
 // 48 for HS384, 64 for HS512. Given again, another secret is good as well: that is how one is replaced.
-func WithSecret(a Algorithm, secret []byte) Option {
+func WithSecret(a Algorithm, bytes []byte) Option {
 	return optionFunc(func(s *settings) {
-		k, err := secretKey(a, secret)
-		s.addKey("WithSecret", k, err)
+		s.secrets = append(s.secrets, secret{a, bytes})
 	})
 }
+
+// WithShortSecrets lets secrets be shorter than RFC 7518, section 3.2, wants them. Whoever has one token can try out short secrets until one fits: it is for
+// trying things out, and for issuers that cannot be changed.
+func WithShortSecrets() Option { return optionFunc(func(s *settings) { s.short = true }) }
 
 // WithPEM checks tokens by the one public key (PUBLIC KEY, RSA PUBLIC KEY) or the one certificate in data; nothing of a certificate counts
 // but its key. RSA keys have 2,048 to 8,192 bits. Given again, another key is good as well.
@@ -193,6 +204,10 @@ func newSettings(opts []Option) (*settings, error) {
 	s := &settings{leeway: 30 * time.Second, log: slog.Default()}
 	for _, o := range opts {
 		o.apply(s)
+	}
+	for _, of := range s.secrets {
+		k, err := secretKey(of.alg, of.bytes, s.short)
+		s.addKey("WithSecret", k, err)
 	}
 	def := func(name *string, def string) {
 		if *name == "" {

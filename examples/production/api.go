@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/rs/cors"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/auth/jwt"
 	"github.com/parleychat/chat/metrics"
 )
 
@@ -35,18 +37,22 @@ func api(cfg config, hub *chat.Hub, who auth) http.Handler {
 	mux.HandleFunc("GET /api/auth", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]bool{"token": !cfg.anybody})
 	})
-	mux.Handle("GET /api/rooms", who.api(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { rooms(hub, w, r) })))
-	mux.Handle("POST /api/broadcast", who.api(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	signedIn := func(h http.HandlerFunc) http.Handler { return who.api(unrevoked(hub, h)) }
+	mux.Handle("GET /api/rooms", signedIn(func(w http.ResponseWriter, r *http.Request) { rooms(hub, w, r) }))
+	mux.Handle("POST /api/broadcast", signedIn(func(w http.ResponseWriter, r *http.Request) {
 		if !mayBroadcast(cfg, r) {
 			refuse(w, http.StatusForbidden, chat.Forbidden, "this needs the role "+cfg.broadcast)
 			return
 		}
 		broadcast(hub, w, r)
-	})))
+	}))
 
 	guard := http.NewCrossOriginProtection()
-	if len(cfg.origins) == 0 { // to rs/cors an empty list is everybody
+	switch {
+	case len(cfg.origins) == 0: // to rs/cors an empty list is everybody
 		return guard.Handler(mux)
+	case slices.Contains(cfg.origins, "*"): // nothing here goes by what a browser sends unasked
+		return cors.New(cors.Options{AllowedMethods: []string{http.MethodGet, http.MethodPost}, AllowedHeaders: []string{"Authorization", "X-Request-Id"}}).Handler(mux)
 	}
 	for _, o := range cfg.origins {
 		if err := guard.AddTrustedOrigin(o); err != nil {
@@ -58,13 +64,26 @@ func api(cfg config, hub *chat.Hub, who auth) http.Handler {
 	}).Handler(guard.Handler(mux))
 }
 
+// unrevoked holds a good token to what Hub.Revoke has said since.
+func unrevoked(hub *chat.Hub, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if u, ok := jwt.UserFrom(r.Context()); ok {
+			if err := hub.CheckUser(r.Context(), u); err != nil {
+				refuse(w, http.StatusUnauthorized, chat.Unauthorized, "sign in again")
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func broadcast(hub *chat.Hub, w http.ResponseWriter, r *http.Request) {
 	text := r.FormValue("message")
 	if strings.TrimSpace(text) == "" || utf8.RuneCountInString(text) > maxAlert {
 		refuse(w, http.StatusBadRequest, chat.InvalidPayload, "message is missing or too long")
 		return
 	}
-	if err := hub.Room(room).Emit("alert", map[string]string{"message": text}); err != nil {
+	if err := hub.Room(room).WithContext(r.Context()).Emit("alert", map[string]string{"message": text}); err != nil {
 		slog.WarnContext(r.Context(), "broadcast", "error", err)
 		refuse(w, http.StatusServiceUnavailable, chat.Unavailable, "this node is stopping")
 		return

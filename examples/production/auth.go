@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -34,6 +35,10 @@ func newAuth(cfg config) (auth, error) {
 		}, nil
 	}
 	opts := []jwt.Option{jwt.WithSecret(jwt.HS256, cfg.secret)}
+	if len(cfg.secret) < secretLeast {
+		slog.Warn("JWT_SECRET is short: whoever has one token can find it out by trying", "bytes", len(cfg.secret), "least", secretLeast)
+		opts = append(opts, jwt.WithShortSecrets())
+	}
 	if cfg.issuer != "" {
 		opts = append(opts, jwt.WithIssuer(cfg.issuer))
 	}

@@ -23,7 +23,7 @@ func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*ch
 	rates := []chat.Rate{
 		{Event: "chat_message", PerSecond: 5, Burst: 10},
 		{PerSecond: 50, Burst: 200}, // of all events; a page that comes back asks for several pages of history
-		{Count: chat.Joins, PerSecond: 2, Burst: 50},
+		{Count: chat.Joins, PerSecond: 10, Burst: 200},
 		{Count: chat.Bytes, PerSecond: 64 << 10, Burst: 1 << 20},
 		// A whole office behind one address comes back at once after a restart.
 		{Per: chat.PerAddress, Count: chat.Connects, PerSecond: float64(connects), Burst: 10 * connects},
@@ -40,13 +40,12 @@ func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*ch
 		chat.WithTrustedProxies(cfg.proxies...),
 		chat.WithHeartbeat(10*time.Second, 5*time.Second),
 		chat.WithLimits(chat.Limits{
-			Payload: 256 << 10, // nginx's client_max_body_size is above it
-			Text:    4_000,     // the page's maxText
-			Pending: 5_000, PendingPerAddress: 1_000,
-			ClientsPerAddress: 5_000, ClientsPerUser: 20, RoomsPerClient: 50,
+			// nginx's client_max_body_size is above the Payload, so that the Hub says what is too large.
+			Pending: 5_000, PendingPerAddress: 2_000, ClientsPerAddress: 10_000,
 		}),
 		chat.WithRates(rates...),
 		chat.WithLogger(slog.Default()),
+		chat.WithTrafficLog(slog.LevelInfo),
 		chat.WithObserver(observer),
 		chat.OnCall("whoami", whoami),
 	)...)

@@ -1,7 +1,7 @@
 // What travels between this page and the server: the library's events, and the host's own whoami and alert.
 
 export const room = 'chat'
-export const maxText = 4000 // characters; Limits.Text of the server
+export const maxText = 4000 // characters; the server takes 8,000
 
 export type Failure = { code: string; message: string; retry_after_ms?: number; event?: string; room?: string; after?: number }
 export type Ack<T = object> = ({ ok: true } & T) | { ok: false; error: Failure }
