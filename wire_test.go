@@ -71,9 +71,12 @@ type wire struct {
 	conn net.Conn
 	over chan struct{} // closed with the connection
 
-	mu    sync.Mutex // guards what follows, and writing
+	writing sync.Mutex // a reader must not wait for it: who is written to may wait to be read from
+
+	mu    sync.Mutex // guards what follows
 	texts []string
-	code  ws.StatusCode // of the close frame; 0: none came
+
+	code ws.StatusCode // of the close frame; 0: none came
 }
 
 // dialWire connects with EIO of that version.
@@ -108,30 +111,38 @@ func (w *wire) read(r io.Reader) {
 		if _, err := io.ReadFull(r, data); err != nil {
 			return
 		}
-		w.mu.Lock()
 		switch {
 		case h.OpCode == ws.OpClose:
-			w.code, _ = ws.ParseCloseFrameData(data)
-			w.mu.Unlock()
+			w.code, _ = ws.ParseCloseFrameData(data) // to be read when over is closed
 			return
 		case string(data) == "2":
+			w.writing.Lock()
 			_ = wsutil.WriteClientText(w.conn, []byte("3")) // the connection may be over
+			w.writing.Unlock()
 		default:
+			w.mu.Lock()
 			w.texts = append(w.texts, string(data))
+			w.mu.Unlock()
 		}
-		w.mu.Unlock()
 	}
 }
 
 func (w *wire) send(t testing.TB, texts ...string) {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.writing.Lock()
+	defer w.writing.Unlock()
 	for _, text := range texts {
 		if err := wsutil.WriteClientText(w.conn, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// try sends what the server may not read to its end.
+func (w *wire) try(text string) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	_ = wsutil.WriteClientText(w.conn, []byte(text))
 }
 
 // take gives the first text with that prefix that was not taken yet; ok is false where there is none.
