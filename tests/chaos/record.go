@@ -24,6 +24,7 @@ type record struct {
 	From    uint64  `json:"from,omitempty"`
 	To      uint64  `json:"to,omitempty"`
 	Entries []entry `json:"entries,omitempty"`
+	MS      int64   `json:"ms,omitempty"` // of the kind "late": how long the pages' process did nothing for them
 
 	// of the kind "state"
 	Queued    int `json:"queued,omitempty"`

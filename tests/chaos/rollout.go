@@ -35,16 +35,17 @@ const (
 	startLimit = 2 * time.Minute  // for all clients to come in the first place
 )
 
-// rolloutCast is who takes part: stock pages in rooms of 40, most of which begin with polling and upgrade, as is the package's default. Rooms' members are side by side.
+// rolloutCast is who takes part: stock pages in rooms of 40, of which 45% begin with polling and upgrade, as is the package's default, half are on WebSocket alone and
+// the rest on polling alone. Rooms' members are side by side.
 func rolloutCast(n int, url string) []client {
 	clients := make([]client, n)
 	for i := range clients {
 		c := &clients[i]
 		c.User, c.URL, c.Version = fmt.Sprintf("u%04d", i), url, 4
-		switch i % 20 {
-		case 0:
+		switch {
+		case i%20 == 0:
 			c.Transports = []string{"polling"}
-		case 1, 2, 3, 4, 5:
+		case i%2 == 1:
 			c.Transports = []string{"websocket"}
 		default:
 			c.Transports = []string{"polling", "websocket"}

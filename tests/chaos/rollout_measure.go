@@ -18,7 +18,9 @@ type figures struct {
 // restartFigures are of the clients that the stop of one process sent away.
 type restartFigures struct {
 	outages    []outage
-	hints      int // server_draining
+	went       int   // clients that have any
+	lateMS     int64 // the longest time in which a process of pages did nothing for them
+	hints      int   // server_draining
 	recovered  int
 	peakAway   int // connections that ended in one second, whichever
 	peakBack   int // clients that came back in one second, whichever
@@ -87,6 +89,12 @@ func (m *measuring) take(r *record) {
 		if i := m.restart(r.T); i >= 0 {
 			m.restarts[i].hints++
 		}
+	case "late":
+		for i, back := range m.o.backs {
+			if from := r.T - r.MS; from <= back.UnixMilli() && r.T >= m.o.lives[i].term.UnixMilli() {
+				m.restarts[i].lateMS = max(m.restarts[i].lateMS, r.MS)
+			}
+		}
 	case "failed":
 		m.failed[r.Code]++
 	case "presence":
@@ -137,7 +145,9 @@ func (m *measuring) back(out outage) {
 
 func (r *restartFigures) sum() {
 	var away, back []int64
+	clients := map[int]bool{}
 	for _, o := range r.outages {
+		clients[o.client] = true
 		away, back = append(away, o.away), append(back, o.back)
 		r.connectMS = append(r.connectMS, o.back-o.away)
 		r.caughtUpMS = append(r.caughtUpMS, o.caughtUp-o.away)
@@ -145,6 +155,7 @@ func (r *restartFigures) sum() {
 			r.recovered++
 		}
 	}
+	r.went = len(clients)
 	for _, s := range [][]int64{away, back, r.connectMS, r.caughtUpMS} {
 		slices.Sort(s)
 	}

@@ -80,6 +80,15 @@ async function read(url) {
 }
 
 setInterval(() => put(state()), 200);
+
+// A process that does not come to its pages sees late, and all at once, what happened meanwhile.
+const beat = 50; // ms
+let beaten = performance.now();
+setInterval(() => {
+  const late = performance.now() - beaten - beat;
+  beaten += late + beat;
+  if (late > 2 * beat) put({ kind: "late", t: Date.now(), ms: Math.round(late) });
+}, beat);
 createInterface({ input: process.stdin }).on("line", (line) => {
   const [command, arg] = line.split(" ");
   if (command === "talk") talk(Number(arg));
