@@ -3,7 +3,7 @@
 # make lint   gofmt, go vet, staticcheck
 # make bench  the cost table, beside other servers: benchmarks/RESULTS.md
 # make chaos  the simulation and the cut test at length, the latter beside Node's socket.io: tests/chaos/RESULTS.md (CHAOS="-seed 1 -only sqlite" for a part);
-#             and ten hostile minutes: tests/hostile/HOSTILE.md
+#             restarts under the load of 2,000 pages: tests/chaos/ROLLOUT.md; and ten hostile minutes: tests/hostile/HOSTILE.md
 # make simulate  the simulation of Hubs, stores and pages with faults at every step, seeds FIRST to FIRST+SEEDS
 # make fuzz   the long form of the fuzz runs (FUZZTIME=5m for each target)
 
@@ -17,7 +17,7 @@ FIRST ?= 1
 SEEDS ?= 5000
 export GOFLAGS := -buildvcs=false
 
-.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut hostile production chaos simulate lint bench clean
+.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut rollout hostile production chaos simulate lint bench clean
 
 demo: page
 	@echo "open http://$(ADDR)"
@@ -36,6 +36,7 @@ test:
 	$(PART) "npm clients 1.7.4 to 4.8" $(MAKE) -s interop; \
 	$(PART) "browser" $(MAKE) -s browser; \
 	$(PART) "cut test, short" $(MAKE) -s cut; \
+	$(PART) "restart under load, short" $(MAKE) -s rollout; \
 	$(PART) "hostile test, short" $(MAKE) -s hostile; \
 	$(PART) "production: nginx, PostgreSQL, the page, the deploy files" $(MAKE) -s production; \
 	echo "=== all: $$((SECONDS - start)) s"
@@ -72,7 +73,10 @@ browser:
 
 cut:
 	cd examples/durable && go test -race ./...
-	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^TestCut$$' .
+	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^Test(Cut|Rollout)$$' .
+
+rollout:
+	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestRollout$$' .
 
 hostile:
 	cd tests/hostile && npm ci --silent --no-audit --no-fund && go test -race -count=1 ./...
