@@ -20,8 +20,9 @@ func Accept(s *engineio.Session, hs *Handshake, cfg *Config) engineio.Handler {
 
 // Bounds that are nobody's business to set.
 const (
-	maxNamespace  = 1 << 10 // bytes of a namespace's name
-	maxConnecting = 100     // CONNECTs under way in one session
+	maxNamespace  = 1 << 10   // bytes of a namespace's name
+	maxConnecting = 100       // CONNECTs under way in one session
+	maxStray      = 256 << 10 // bytes to namespaces not joined, of a session with none
 )
 
 // A conn is one session's namespaces. There may be very many and nearly all have one, so that is part of the
@@ -41,6 +42,7 @@ type conn struct {
 	first  link             // used once; a namespace joined again gets a link of its own, since the hub may hold the old one
 	live   int32            // links entering or joined
 	asking int32            // calls of Authorize under way
+	strays int32            // bytes that were dropped since a namespace was joined
 	closed bool
 
 	in *incoming // a packet whose attachments are not all there; the reading goroutine's own
@@ -74,11 +76,16 @@ func (c *conn) Text(data []byte) error {
 		c.leave(h.namespace)
 		return nil
 	}
+	l := c.joined(h.namespace)
+	if l == nil && h.attachments == 0 {
+		c.stray(len(data))
+		return nil
+	}
 	b, err := readBody(&h, c.cfg.Limits.Depth)
 	if err != nil {
 		return err
 	}
-	in := incoming{header: h, body: b, link: c.joined(h.namespace), due: h.attachments, size: len(data)}
+	in := incoming{header: h, body: b, link: l, due: h.attachments, size: len(data)}
 	if in.due == 0 {
 		c.deliver(&in)
 		return nil
@@ -113,7 +120,7 @@ func (c *conn) Binary(data []byte) error {
 func (c *conn) deliver(in *incoming) {
 	switch h := &in.header; {
 	case in.link == nil:
-		c.cfg.Backend.Dropped("packet to a namespace not joined")
+		c.stray(in.size)
 	case h.idTooBig:
 		c.cfg.Backend.Dropped("ack id too big")
 	case h.typ == typeAck && in.body.tooDeep:
@@ -126,6 +133,23 @@ func (c *conn) deliver(in *incoming) {
 		e := in.event()
 		e.RequestID = c.s.RequestID()
 		in.link.event(e)
+	}
+}
+
+// stray takes a packet to a namespace that is not joined, unread: when a client is disconnected, some are on their way. One that goes on sending, and has no
+// other namespace, does not get to use the connection for that until it times out.
+func (c *conn) stray(size int) {
+	c.cfg.Backend.Dropped("packet to a namespace not joined")
+	c.mu.Lock()
+	if c.live > 0 {
+		c.strays = 0
+	} else {
+		c.strays += int32(size)
+	}
+	over := c.strays > maxStray
+	c.mu.Unlock()
+	if over {
+		c.s.Close(engineio.ReasonForced)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,5 +180,37 @@ func TestConnectTimeoutAfterTheLastLeft(t *testing.T) {
 		w.send("3")
 		time.Sleep(2 * time.Second)
 		w.expect("closed")
+	})
+}
+
+// Who goes on sending after the disconnect packet is not read for the whole of the connect timeout.
+func TestStrays(t *testing.T) {
+	inBubble(t, &backend{}, func(w *world) {
+		c := w.join()
+		c.link.Disconnect(false)
+		w.expect("41")
+		packet := `42["message","` + strings.Repeat("x", 50<<10) + `"]`
+		for range 5 {
+			w.send(packet)
+		}
+		w.send(`42[not JSON`) // nobody looks
+		w.expect()
+		w.send(packet)
+		w.expect("closed")
+		if got := c.reasons(); got != "[server namespace disconnect]" {
+			t.Error(got)
+		}
+	})
+}
+
+// The bound is for those who have no namespace.
+func TestStraysBesideANamespace(t *testing.T) {
+	inBubble(t, &backend{}, func(w *world) {
+		w.join()
+		for range 20 {
+			w.send(`42/custom,["message","` + strings.Repeat("x", 50<<10) + `"]`)
+		}
+		w.send(`42["message","alive"]`)
+		w.expect(`42["message-back","alive"]`)
 	})
 }
