@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/parleychat/chat"
 )
@@ -28,6 +30,7 @@ func (b *bench) options() []chat.Option {
 	}
 	return append(b.handlers(),
 		chat.WithAuth(b.auth),
+		chat.NamespaceAlias("/ws"),
 		chat.Namespace("/admin", append(b.handlers(), chat.WithAuth(b.auth))...),
 		chat.Namespace("/custom", append(b.handlers(), chat.WithAuth(b.auth))...),
 		chat.Namespace("/closed", chat.WithAuth(closed)),
@@ -53,7 +56,16 @@ func (b *bench) auth(_ context.Context, h *chat.Handshake) (chat.User, error) {
 	if payload == nil {
 		payload = json.RawMessage("{}")
 	}
-	return chat.User{ID: c.User, Data: payload}, nil
+	u := chat.User{ID: c.User, Data: payload}
+	if life, ok := strings.CutPrefix(c.Token, "life:"); ok { // of user:life, for refresh_auth says no more than a token
+		user, life, _ := strings.Cut(life, ":")
+		d, err := time.ParseDuration(life)
+		if err != nil {
+			return chat.User{}, chat.Errorf(chat.Unauthorized, "bad token")
+		}
+		u.ID, u.Expires = user, time.Now().Add(d)
+	}
+	return u, nil
 }
 
 func (b *bench) count(w http.ResponseWriter, r *http.Request) {
@@ -125,6 +137,7 @@ func (b *bench) handlers() []chat.Option {
 			return map[string]float64{"sum": p.A + p.B}, nil
 		}),
 		chat.On("panic", func(context.Context, *chat.Client, any) error { panic("asked for") }),
+		chat.On("revoke", func(ctx context.Context, c *chat.Client, user string) error { return c.Hub().Revoke(ctx, user) }),
 		chat.On("kick", func(_ context.Context, c *chat.Client, _ any) error { c.Disconnect(); return nil }),
 		chat.OnCall("hold", func(ctx context.Context, _ *chat.Client, key string) (string, error) {
 			select {

@@ -85,6 +85,7 @@ func run(f flags) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", hub)
+	mux.Handle("/ws/socket.io/", hub)
 	mux.Handle("/engine.io/", newEcho(f))
 	mux.HandleFunc("GET /count", b.count)
 	if f.clientSuite {
