@@ -21,10 +21,13 @@ const presenceMost = 200
 func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*chat.Hub, error) {
 	connects := max(1, cfg.connects)
 	rates := []chat.Rate{
-		{Event: "chat_message", PerSecond: 5, Burst: 10},
-		{PerSecond: 50, Burst: 200}, // of all events; a page that comes back asks for several pages of history
-		{Count: chat.Joins, PerSecond: 10, Burst: 200},
-		{Count: chat.Bytes, PerSecond: 64 << 10, Burst: 1 << 20},
+		// Of a user, not of a client: who is thrown out and comes back, or opens 20 tabs, does not begin anew.
+		{Per: chat.PerUser, Event: "chat_message", PerSecond: 5, Burst: 10},
+		{Per: chat.PerUser, PerSecond: 50, Burst: 400}, // of all events; a page that comes back asks for several pages of history
+		{Per: chat.PerUser, Count: chat.Joins, PerSecond: 10, Burst: 200},
+		// A room's members have to read it all: a handful of users who write 16 KB each time would else fill the outboxes of everybody.
+		{Per: chat.PerUser, Count: chat.Bytes, PerSecond: 8 << 10, Burst: 64 << 10},
+		{Per: chat.PerUser, Count: chat.Connects, PerSecond: 2, Burst: 40}, // all tabs, twice
 		// A whole office behind one address comes back at once after a restart.
 		{Per: chat.PerAddress, Count: chat.Connects, PerSecond: float64(connects), Burst: 10 * connects},
 	}
