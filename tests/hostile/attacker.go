@@ -130,6 +130,9 @@ func (w *world) closeAll() {
 	}
 }
 
+// account is the same user each time.
+func (w *world) account(i int) string { return fmt.Sprintf("attacker-%d-%d", w.net, i) }
+
 // user is one that has not been before.
 func (w *world) user() string { return fmt.Sprintf("attacker-%d-%d", os.Getpid(), w.next.Add(1)) }
 

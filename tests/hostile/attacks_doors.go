@@ -50,7 +50,7 @@ var doors = []attack{
 			}
 		})
 	}},
-	{name: "too large", what: "messages and POSTs of 300 KB, frames that announce 2^40 bytes, parts without end, deep JSON", must: []string{"error TOO_LARGE", "close frame 1009", "POST 413"}, run: tooLarge},
+	{name: "too large", what: "messages and POSTs of 1.2 MB, frames that announce 2^40 bytes, parts without end, deep JSON", must: []string{"error TOO_LARGE", "close frame 1009", "POST 413"}, run: tooLarge},
 	{name: "REST", what: "POST /api/broadcast and GET /api/rooms without a token, and with bad ones", must: []string{"API 401"}, run: func(w *world) {
 		w.crowd(8, time.Millisecond, func(i int) {
 			c, err := w.dial(w.address(i))
@@ -168,16 +168,16 @@ func (w *world) refreshes() {
 
 // tooLarge sends what is too large in each way that there is.
 func tooLarge(w *world) {
-	big := strings.Repeat("x", 300_000)
+	big := strings.Repeat("x", 1_200_000)
 	ways := []func() []byte{
 		func() []byte { return appendFrame(nil, ws.OpText, []byte(`42["chat_message","`+big+`"]`)) },
 		func() []byte { // 2^40 bytes are announced (RFC 6455, section 5.2)
 			return append([]byte{0x81, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4}, big[:1000]...)
 		},
 		func() []byte { // a text in parts: the first, and then ever more
-			part := appendFrame(nil, ws.OpText, []byte(big[:10_000]))
+			part := appendFrame(nil, ws.OpText, []byte(big[:40_000]))
 			part[0] &^= 0x80
-			more := appendFrame(nil, ws.OpContinuation, []byte(big[:10_000]))
+			more := appendFrame(nil, ws.OpContinuation, []byte(big[:40_000]))
 			more[0] &^= 0x80
 			return append(part, bytes.Repeat(more, 30)...)
 		},

@@ -9,7 +9,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Floods come from members with good tokens, each of an address of its own, who come back at once when they are thrown out.
+// Floods come from members with good tokens, each of an address of its own, who come back at once when they are thrown out, as the same user.
 const (
 	flooders = 16
 	volley   = 50                    // frames at once
@@ -20,7 +20,7 @@ const (
 func flood(name, what string, must []string, frame func(n int) []byte) attack {
 	return attack{name: "flood: " + name, what: fmt.Sprintf("%d members: %s; %d at once, each %v", flooders, what, volley, breath), must: append(must, "joined"), run: func(w *world) {
 		w.crowd(w.size(flooders), 20*time.Millisecond, func(i int) {
-			c := w.member(i, authOf(w.user()))
+			c := w.member(i, authOf(w.account(i)))
 			if c == nil {
 				return
 			}
@@ -111,8 +111,8 @@ var floods = []attack{
 	flood("chat_message without acks", "chat_message without an ack", []string{"error RATE_LIMITED", "disconnect packet"}, events(func(int) string {
 		return `42["chat_message","flood"]`
 	})),
-	flood("long chat_message", "chat_message of 3,900 characters with meta of 12 KB", limited, events(func(n int) string {
-		return fmt.Sprintf(`42%d["chat_message",{"text":"%s","meta":"%s"}]`, n, strings.Repeat("x", 3900), strings.Repeat("y", 12_000))
+	flood("long chat_message", "chat_message of 7,900 characters", limited, events(func(n int) string {
+		return fmt.Sprintf(`42%d["chat_message",{"text":"%s"}]`, n, strings.Repeat("x", 7900))
 	})),
 	flood("join_room", "join_room of ever new names", limited, events(func(n int) string {
 		return fmt.Sprintf(`42%d["join_room",{"room":"r%d.%d"}]`, n, n, time.Now().UnixNano())

@@ -46,9 +46,9 @@ var slow = []attack{
 			}
 		})
 	}},
-	{name: "no CONNECT, polling", what: "polling handshakes from two addresses that nothing follows, as many as there can be", must: []string{"opened", "handshake 429"}, run: func(w *world) {
-		w.crowd(16, 5*time.Millisecond, func(i int) {
-			c, err := w.dial(w.address(i % 2))
+	{name: "no CONNECT, polling", what: "polling handshakes from one address that nothing follows, as many as there can be", must: []string{"opened", "handshake 429"}, run: func(w *world) {
+		w.crowd(16, 5*time.Millisecond, func(int) {
+			c, err := w.dial(w.address(0))
 			if err != nil {
 				return
 			}
@@ -90,21 +90,23 @@ var slow = []attack{
 			}
 		})
 	}},
-	{name: "never reads", what: "100 members that read nothing of what the others write, answer pings, and have small receive buffers", must: []string{"joined"}, lasts: 60 * time.Second, run: func(w *world) {
-		w.crowd(w.size(100), time.Second, func(i int) {
+	{name: "never reads", what: "30 members that read nothing of what the others write and of the history that they ask for, but send pongs", must: []string{"joined", "closed by the server"}, lasts: 40 * time.Second, run: func(w *world) {
+		w.crowd(w.size(30), time.Second, func(i int) {
 			c := w.member(i, authOf(w.user()))
 			if c == nil {
 				return
 			}
 			defer c.Close()
-			_ = c.Conn.(*tracked).Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
-			for w.Err() == nil {
-				// typing is for no others but costs an answer; pongs are for pings that it has not seen
-				if c.text("3") != nil {
+			for n := 0; w.Err() == nil; n++ {
+				ask := fmt.Sprintf(`42%d["history",{"room":"chat","limit":200}]`, n)
+				if n%8 == 0 {
+					ask = "3"
+				}
+				if c.text(ask) != nil {
 					w.count("closed by the server")
 					return
 				}
-				w.sleep(2 * time.Second)
+				w.sleep(250 * time.Millisecond)
 			}
 		})
 	}},

@@ -19,14 +19,14 @@ func main() {
 		}
 		return
 	}
-	lasts := flag.Duration("time", 14*time.Second, "of an attack, where it does not need longer")
+	lasts := flag.Duration("time", 10*time.Second, "of an attack, where it does not need longer")
 	quiet := flag.Duration("quiet", 60*time.Second, "before and after the attacks")
 	scale := flag.Float64("scale", 1, "of how many attackers there are")
 	only := flag.String("only", "", "attacks to make, by parts of their names with commas between; all by default")
 	out := flag.String("out", "", "write HOSTILE.md, hostile.svg and hostile.json to `DIR`")
 	keep := flag.String("keep", "", "keep the server's log, its data and profiles in `DIR`")
 	flag.Parse()
-	if err := hostile(siege{lasts: *lasts, long: true, quiet: *quiet, scale: *scale, members: 96, pages: 4, pace: 10 * time.Millisecond, only: *only, patience: 2 * time.Second, out: os.Stdout}, *keep, *out); err != nil {
+	if err := hostile(siege{lasts: *lasts, long: true, quiet: *quiet, warm: min(*quiet*9/4, recoveryWindow), scale: *scale, members: 96, pages: 4, pace: 10 * time.Millisecond, only: *only, patience: 2 * time.Second, out: os.Stdout}, *keep, *out); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -42,6 +42,9 @@ func hostile(s siege, keep, out string) error {
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // logs of a test
 		return err
 	}
 	bin, err := build(dir)
@@ -64,6 +67,9 @@ func hostile(s siege, keep, out string) error {
 	}
 	return err
 }
+
+// recoveryWindow is for how long the example keeps what it has sent, and clients that have gone: from then on memory is as it stays.
+const recoveryWindow = 2 * time.Minute
 
 // deadlines is longer than any of the server's own (10 s), with which slow attacks end.
 const deadlines = 13 * time.Second

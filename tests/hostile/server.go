@@ -25,34 +25,52 @@ const (
 	issuer = "https://sign-in.example"
 )
 
-//go:embed probe/probe.go.txt
-var probeSource []byte
+// The probe's two files, and the lines that call them.
+var (
+	//go:embed probe/main.go.txt
+	probeMain []byte
+	//go:embed probe/engineio.go.txt
+	probeEngine []byte
+)
 
-const production = "../../examples/production"
+const (
+	top        = "../.."
+	production = top + "/examples/production"
+)
 
-// build makes the binary of examples/production in dir: its own sources, with one line more in the HTTP server's settings and a file beside them. They tell by
-// a label whom a goroutine works for, and answer at a second address how many there are.
+// A change puts a line into a source file behind another, of which there has to be one.
+type change struct{ file, behind, line string }
+
+var changes = []change{
+	{production + "/main.go", "\tserver := &http.Server{\n", "\t\tConnContext: labelled,\n"},
+	{top + "/internal/engineio/flush.go", "\n\t\tfor i, s := range w.list {\n", "\t\t\tprobeLabel(s)\n"},
+}
+
+// build makes the binary of examples/production in dir: its own sources, with the changes and a file beside each. They tell by a label whom a goroutine works
+// for, and answer at a second address how many there are.
 func build(dir string) (string, error) {
-	main, err := filepath.Abs(filepath.Join(production, "main.go"))
-	if err != nil {
-		return "", err
+	texts := map[string][]byte{production + "/zz_probe.go": probeMain, top + "/internal/engineio/zz_probe.go": probeEngine}
+	for _, c := range changes {
+		source, err := os.ReadFile(c.file)
+		if err != nil {
+			return "", err
+		}
+		if bytes.Count(source, []byte(c.behind)) != 1 {
+			return "", fmt.Errorf("%s has no single %q for the probe", c.file, c.behind)
+		}
+		texts[c.file] = bytes.Replace(source, []byte(c.behind), []byte(c.behind+c.line), 1)
 	}
-	source, err := os.ReadFile(main)
-	if err != nil {
-		return "", err
-	}
-	const anchor = "server := &http.Server{\n"
-	if bytes.Count(source, []byte(anchor)) != 1 {
-		return "", fmt.Errorf("%s has no single %q", main, anchor)
-	}
-	source = bytes.Replace(source, []byte(anchor), []byte(anchor+"\t\tConnContext: labelled,\n"), 1)
 	overlay := map[string]string{}
-	for name, text := range map[string][]byte{"main.go": source, "zz_probe.go": probeSource} {
-		file := filepath.Join(dir, name)
+	for name, text := range texts {
+		real, err := filepath.Abs(name)
+		if err != nil {
+			return "", err
+		}
+		file := filepath.Join(dir, strconv.Itoa(len(overlay))+".go")
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			return "", err
 		}
-		overlay[filepath.Join(filepath.Dir(main), name)] = file
+		overlay[real] = file
 	}
 	replace, err := json.Marshal(map[string]any{"Replace": overlay})
 	if err != nil {
@@ -80,6 +98,15 @@ type server struct {
 }
 
 func startServer(bin, dir string, connects int) (*server, error) {
+	old, err := filepath.Glob(filepath.Join(dir, "chat.db*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range old { // message_ids begin anew
+		if err := os.Remove(file); err != nil {
+			return nil, err
+		}
+	}
 	log, err := os.Create(filepath.Join(dir, "server.log"))
 	if err != nil {
 		return nil, err
@@ -191,27 +218,6 @@ func (s *server) usage(collect bool) (u usage, err error) {
 	return u, err
 }
 
-// deliveries is what the server's own metric says: events to all clients, the attackers' as well.
-func (s *server) deliveries() (float64, error) {
-	client := http.Client{Timeout: patience}
-	res, err := client.Get("http://" + s.addr + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	total := 0.0
-	for in := bufio.NewScanner(res.Body); in.Scan(); {
-		if line := in.Text(); strings.HasPrefix(line, "socketio_deliveries_total") {
-			n, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-			if err != nil {
-				return 0, err
-			}
-			total += n
-		}
-	}
-	return total, nil
-}
-
 // A recording is a CPU profile that runs.
 type recording struct {
 	enough io.Closer
@@ -238,8 +244,8 @@ func (s *server) record() *recording {
 
 // shares is the CPU time of a profile, by whom it was spent for.
 type shares struct {
-	Honest, Attack time.Duration // goroutines of their connections
-	Write, Save    time.Duration // the Hub's own, that write to whoever, or save
+	Honest, Attack time.Duration // of their connections: goroutines, and writes to them
+	Save           time.Duration // of the Hub's own goroutines, which save and hand on
 	Rest           time.Duration // collector, scheduler, the probe
 	Samples        int
 }
@@ -269,8 +275,6 @@ func (s *shares) of(x *profile.Sample) *time.Duration {
 				continue
 			}
 			switch name := l.Function.Name; {
-			case strings.HasSuffix(name, "engineio.(*flusher).work"), strings.HasSuffix(name, "engineio.(*flusher).now"):
-				return &s.Write
 			case strings.HasSuffix(name, "(*journal).batch"), strings.HasSuffix(name, "(*journal).reader"), strings.HasPrefix(name, "database/sql.(*DB).connection"):
 				return &s.Save
 			case strings.HasSuffix(name, "runtime.gcBgMarkWorker"):

@@ -15,6 +15,7 @@ type siege struct {
 	lasts    time.Duration // an attack
 	long     bool          // attacks that need longer get it
 	quiet    time.Duration // before and after
+	warm     time.Duration // before that
 	scale    float64       // of the attackers' numbers
 	members  int           // honest clients in Go
 	pages    int           // and in Node
@@ -45,7 +46,6 @@ type phase struct {
 	Settling time.Duration
 	Felt     feeling
 	Shares   shares
-	All      float64 // deliveries to all clients, by the server's metric
 	Told     []told
 }
 
@@ -125,7 +125,7 @@ func (s *siege) run(bin, dir string) (o *outcome, err error) {
 }
 
 func (s *siege) phases(o *outcome) (err error) {
-	time.Sleep(min(s.quiet, 5*time.Second)) // caches fill, goroutines start
+	time.Sleep(s.warm) // caches fill, goroutines start
 	s.crowd.felt.take()
 	if o.First, err = s.usage(true); err != nil {
 		return err
@@ -171,10 +171,6 @@ func (s *siege) play(p *phase) (err error) {
 	if p.Before, err = s.usage(false); err != nil {
 		return err
 	}
-	all, err := s.server.deliveries()
-	if err != nil {
-		return err
-	}
 	s.crowd.felt.take()
 	p.From = time.Since(s.began)
 	rec := s.server.record()
@@ -185,7 +181,7 @@ func (s *siege) play(p *phase) (err error) {
 		}
 		waits = append(waits, wait)
 	}
-	s.sleep(lasts)
+	s.sleep(lasts - lastMoment)
 	if p.After, err = s.usage(false); err != nil {
 		return err
 	}
@@ -204,9 +200,7 @@ func (s *siege) play(p *phase) (err error) {
 		}
 		p.Told = append(p.Told, t)
 	}
-	after, err := s.server.deliveries()
-	p.All = after - all
-	return errors.Join(err, s.settle(p))
+	return s.settle(p)
 }
 
 func (s *siege) sleep(d time.Duration) {
@@ -231,6 +225,9 @@ func (s *siege) heap(name string) error {
 func (s *siege) keep(p *phase, rec *recording) error {
 	return os.WriteFile(filepath.Join(s.dir, fmt.Sprintf("%03.0f.cpu", p.From.Seconds())), rec.data, 0o600)
 }
+
+// lastMoment is how long before an attack's end the server is looked at.
+const lastMoment = 500 * time.Millisecond
 
 // slack is by how many goroutines and files a quiet server's own numbers vary.
 const slack = 25

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sees is what an honest client that joined at entry 4 says to packets that come.
+func sees(t *testing.T, packets ...string) *honest {
+	t.Helper()
+	mine, its := net.Pipe()
+	defer its.Close()
+	defer mine.Close()
+	go func() {
+		for b := make([]byte, 64); ; {
+			if _, err := its.Read(b); err != nil {
+				return
+			}
+		}
+	}()
+	h := &honest{user: "ann", conn: &webSocket{Conn: mine}, crowd: &crowd{}, open: map[int]pending{}, news: make(chan struct{}), pinged: time.Now()}
+	h.own, h.open[1] = 1, pending{first: time.Now(), last: time.Now()}
+	for _, p := range append([]string{`430[{"ok":true,"room":"chat","seq":4,"members":[],"member_count":2}]`}, packets...) {
+		if err := h.takeLocked([]byte(p)); err != nil {
+			h.failLocked(err)
+		}
+	}
+	return h
+}
+
+func entry(seq int, text string) string {
+	return fmt.Sprintf(`42["new_message",{"kind":"message","room":"chat","seq":%d,"id":"x","user_id":"ben","text":"%s","timestamp":"2026"}]`, seq, text)
+}
+
+func TestHonestClientNotices(t *testing.T) {
+	t.Parallel()
+	ack := `431[{"ok":true,"message":{"kind":"message","room":"chat","seq":6,"text":"honest ann 1 5."}}]`
+	for name, c := range map[string]struct {
+		packets []string
+		wrong   string // empty: nothing
+	}{
+		"all in order":      {[]string{entry(5, "honest ben 1 5."), ack, "2", entry(7, "flood")}, ""},
+		"an ack again":      {[]string{entry(5, "a"), ack, ack, entry(7, "b")}, ""},
+		"try again":         {[]string{`431[{"ok":false,"error":{"code":"UNAVAILABLE","message":"x"}}]`, entry(5, "a"), ack}, ""},
+		"presence":          {[]string{`42["user_joined",{"room":"chat","user_id":"x"}]`, entry(5, "a")}, ""},
+		"one is lost":       {[]string{entry(6, "b")}, "6 after 4"},
+		"one comes twice":   {[]string{entry(5, "a"), entry(5, "a")}, "5 after 5"},
+		"out of order":      {[]string{entry(6, "b"), entry(5, "a")}, "6 after 4"},
+		"its ack too early": {[]string{ack, entry(5, "a")}, "6 after 4"},
+		"refused":           {[]string{`431[{"ok":false,"error":{"code":"RATE_LIMITED","message":"x"}}]`}, "refused"},
+		"error":             {[]string{`42["error",{"code":"UNAVAILABLE","event":"new_message","after":4}]`}, "error event"},
+		"disconnected":      {[]string{"41"}, "disconnected"},
+	} {
+		h := sees(t, c.packets...)
+		if c.wrong == "" && h.wrong != nil || c.wrong != "" && (h.wrong == nil || !strings.Contains(h.wrong.Error(), c.wrong)) {
+			t.Errorf("%s: %v, want %q", name, h.wrong, c.wrong)
+		}
+	}
+}
+
+// good is an outcome in which nothing is wrong.
+func good() *outcome {
+	c := client{Name: "ann", First: 4, Seq: 10, View: 7, Heard: 6, Own: 3, Gap: heartbeat}
+	d := c
+	d.Name = "ben"
+	f := feeling{Deliveries: 1000, Ack: spread{N: 10, Worst: time.Second}, Delay: spread{N: 10, Worst: time.Second}}
+	s := shares{Honest: time.Second, Save: time.Second, Samples: 400}
+	use := usage{Goroutines: 100, Files: 100, RSS: 50 << 20, Heap: 10 << 20}
+	quiet := phase{Name: "quiet", Felt: f, Shares: s, Before: use, After: use, Settled: use}
+	flood := quiet
+	flood.Name, flood.attacks = "flood", []attack{{name: "flood", must: []string{"429"}}}
+	flood.Told = []told{{Counts: map[string]int{"429": 3}}}
+	return &outcome{Phases: []phase{quiet, flood, quiet}, Clients: []client{c, d}, First: use, Last: use, long: true, patience: 2 * time.Second}
+}
+
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	if wrong := good().verdict(); len(wrong) != 0 {
+		t.Fatalf("%q", wrong)
+	}
+	for want, harm := range map[string]func(o *outcome){
+		"no honest clients":     func(o *outcome) { o.Clients = nil },
+		"entry 6 after 4":       func(o *outcome) { o.Clients[1].Wrong = "ben: entry 6 after 4" },
+		"disconnects":           func(o *outcome) { o.Clients[1].Disconnects = 1 },
+		"were not acked":        func(o *outcome) { o.Clients[0].Open = 1 },
+		"sees another room":     func(o *outcome) { o.Clients[1].View++ },
+		"they sent 6":           func(o *outcome) { o.Clients[1].Heard++ },
+		"was not pinged":        func(o *outcome) { o.Clients[1].Gap = pingMost + 1 },
+		"an ack took 3s":        func(o *outcome) { o.Phases[1].Felt.Ack.Worst = 3 * time.Second },
+		"a delivery 3s":         func(o *outcome) { o.Phases[1].Felt.Delay.Worst = 3 * time.Second },
+		"of CPU a delivery":     func(o *outcome) { o.Phases[1].Shares.Honest *= 3 },
+		"a minute later":        func(o *outcome) { o.Phases[1].Settling = settle + 1 },
+		"nothing was answered":  func(o *outcome) { delete(o.Phases[1].Told[0].Counts, "429") },
+		"more live at the end":  func(o *outcome) { o.Last.Heap += heapMore + 1<<20 },
+		"resident at the end":   func(o *outcome) { o.Last.RSS *= 3 },
+		"goroutines and 100 fi": func(o *outcome) { o.Last.Goroutines *= 2 },
+	} {
+		o := good()
+		harm(o)
+		if wrong := strings.Join(o.verdict(), "\n"); !strings.Contains(wrong, want) {
+			t.Errorf("not %q but %q", want, wrong)
+		}
+	}
+}
