@@ -2,7 +2,6 @@ package chat_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -67,24 +66,6 @@ func (ts *tokens) auth(ctx context.Context, h *chat.Handshake) (chat.User, error
 }
 
 func withToken(token string) chattest.Option { return chattest.Auth(object{"token": token}) }
-
-// swapped is a client's auth that may change between its connects: what it marshals to is the token of then.
-type swapped struct {
-	mu    sync.Mutex
-	token string
-}
-
-func (s *swapped) set(token string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.token = token
-}
-
-func (s *swapped) MarshalJSON() ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return json.Marshal(object{"token": s.token})
-}
 
 // ends are the reasons that OnDisconnect was told, by user.
 type ends struct {

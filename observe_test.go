@@ -242,7 +242,7 @@ func TestObserversInOrder(t *testing.T) {
 }
 
 // partial has only some pieces, and returns as little as it may.
-type partial struct{ mu sync.Mutex }
+type partial struct{}
 
 func (*partial) ObserveConnect(context.Context, *chat.Handshake) (context.Context, func(*chat.Client, *chat.Error)) {
 	return nil, nil
