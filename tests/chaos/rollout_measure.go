@@ -74,6 +74,10 @@ func (m *measuring) take(r *record) {
 	}
 	switch r.Kind {
 	case "disconnect":
+		if _, away := m.since[r.Client]; away { // the connection was there again, and ended before the chat's own
+			m.failed[r.Reason]++
+			return
+		}
 		m.since[r.Client] = r.T
 		m.count(m.series.away, r.T)
 		if m.restart(r.T) < 0 {

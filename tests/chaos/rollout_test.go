@@ -66,10 +66,10 @@ func TestMeasure(t *testing.T) {
 	t.Parallel()
 	records, e := good()
 	o := doctored(append(records, record{Kind: "late", T: 10_200, MS: 300}, record{Kind: "late", T: 9_000, MS: 800}, record{Kind: "failed", T: 11_000, Code: "timeout"},
-		record{Kind: "disconnect", T: 18_000, Client: 1}), e)
+		record{Kind: "disconnect", T: 18_000, Client: 1}, record{Kind: "disconnect", T: 18_500, Client: 1, Reason: "transport error"}), e)
 	f := o.figures
 	r := f.restarts[0]
-	if r.went != 2 || r.hints != 2 || r.recovered != 1 || r.lateMS != 300 || r.peakAway != 1 || r.peakBack != 2 || f.strays != 1 || f.failed["timeout"] != 1 {
+	if r.went != 2 || r.hints != 2 || r.recovered != 1 || r.lateMS != 300 || r.peakAway != 1 || r.peakBack != 2 || f.strays != 1 || f.failed["timeout"] != 1 || f.failed["transport error"] != 1 {
 		t.Errorf("%+v", f)
 	}
 	if got := fmt.Sprint(r.connectMS, r.caughtUpMS); got != "[600 1200] [600 1500]" {
