@@ -62,7 +62,8 @@ func newHub(t *testing.T) *chat.Hub {
 func start(t *testing.T, handler http.Handler) (url string) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(handler)
-	srv.Config.ReadTimeout, srv.Config.WriteTimeout, srv.Config.IdleTimeout = hostTimeout, hostTimeout, hostTimeout
+	srv.Config.ReadTimeout, srv.Config.WriteTimeout = hostTimeout, hostTimeout
+	srv.Config.IdleTimeout = time.Minute // or a POST could meet the close of the connection that it is sent on
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	srv.Start()
 	t.Cleanup(srv.Close)
