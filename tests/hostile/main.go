@@ -23,7 +23,7 @@ func main() {
 	quiet := flag.Duration("quiet", 60*time.Second, "before and after the attacks")
 	scale := flag.Float64("scale", 1, "of how many attackers there are")
 	only := flag.String("only", "", "attacks to make, by parts of their names with commas between; all by default")
-	out := flag.String("out", "", "write HOSTILE.md, hostile.svg and hostile.json to `DIR`")
+	out := flag.String("out", "", "write HOSTILE.md and hostile.svg to `DIR`")
 	keep := flag.String("keep", "", "keep the server's log, its data and profiles in `DIR`")
 	flag.Parse()
 	if err := hostile(siege{lasts: *lasts, long: true, quiet: *quiet, warm: min(*quiet*9/4, recoveryWindow), scale: *scale, members: 96, pages: 4, pace: 10 * time.Millisecond, only: *only, patience: 2 * time.Second, out: os.Stdout}, *keep, *out); err != nil {

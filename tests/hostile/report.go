@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,13 +9,9 @@ import (
 	"time"
 )
 
-// write puts HOSTILE.md, its drawing and what both are made of into dir.
+// write puts HOSTILE.md and its drawing into dir.
 func write(dir string, o *outcome) error {
-	data, err := json.MarshalIndent(o, "", " ")
-	if err != nil {
-		return err
-	}
-	for name, text := range map[string]string{"HOSTILE.md": o.report(), "hostile.svg": o.draw(), "hostile.json": string(data)} {
+	for name, text := range map[string]string{"HOSTILE.md": o.report(), "hostile.svg": o.draw()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // for everybody to read
 			return err
 		}
