@@ -20,7 +20,7 @@ func main() {
 	out := flag.String("out", "", "write RESULTS.md and chaos.svg, and ROLLOUT.md and rollout.svg, to `DIR`")
 	keep := flag.Bool("keep", false, "keep the logs of runs in which nothing was wrong too")
 	clients := flag.Int("clients", 2000, "of a restart under load")
-	rate := flag.Float64("rate", 100, "messages a second of all clients of a restart under load")
+	rate := flag.Float64("rate", 50, "messages a second of all clients of a restart under load")
 	restarts := flag.Int("restarts", 3, "of a restart under load")
 	flag.Parse()
 	known, errCut := chaos(*seed, *lasts, *only, *out, *keep)

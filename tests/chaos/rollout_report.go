@@ -83,6 +83,7 @@ var rolloutColumns = []column[*rolled]{
 	{"delivered", func(o *rolled) string { return fmt.Sprint(o.verdict.Delivered) }},
 	{"by history", func(o *rolled) string { return fmt.Sprint(o.verdict.CaughtUp) }},
 	{"lost", func(o *rolled) string { return fmt.Sprint(o.verdict.Lost) }},
+	{"of the log", func(o *rolled) string { return fmt.Sprint(o.verdict.Missing) }},
 	{"doubled", func(o *rolled) string { return fmt.Sprint(o.verdict.Doubled) }},
 	{"out of order", func(o *rolled) string { return fmt.Sprint(o.verdict.Disorder) }},
 	{"wrong", func(o *rolled) string { return fmt.Sprint(o.verdict.Wrong) }},

@@ -5,8 +5,10 @@ import { io as connect4 } from "socket.io-client-4.8";
 import connect2 from "socket.io-client-2";
 import { Room } from "./room.mjs";
 
-const patience = 3_000; // ms, for an ack
+const hurry = 3_000; // ms, for an ack
+const patience = 10_000; // the same of a stock page, beyond the server's own deadline: what is asked again while it is still being worked at is asked twice
 const pause = 300; // ms, before what failed is tried again
+const longest = 5_000; // that a stock page's pauses grow to
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export const textOf = (id) => `This is what ${id} says, neither more nor less.`;
@@ -18,6 +20,8 @@ export class Page {
     this.record = record;
     this.rooms = new Map(spec.rooms.map((name) => [name, new Room(name)]));
     this.queue = new Map(); // by message_id, in the order in which they were written
+    this.stock = Boolean(spec.token);
+    this.patience = this.stock ? patience : hurry;
     this.turn = 0; // counts connections
     this.news = 0; // of presence
     this.watches = false; // presence is written down
@@ -62,7 +66,7 @@ export class Page {
   // call resolves to the ack, or to nothing where there was none in time or the connection went away.
   call(event, payload) {
     return new Promise((done) => {
-      const timer = setTimeout(done, patience);
+      const timer = setTimeout(done, this.patience);
       this.socket.emit(event, payload, (answer) => {
         clearTimeout(timer);
         done(answer);
@@ -70,14 +74,19 @@ export class Page {
     });
   }
 
+  // pause is how long to wait after so many tries: a server that cannot keep up must not hear more from its pages for it.
+  pause(tries) {
+    return this.stock ? Math.min(pause * 2 ** tries, longest) * (0.5 + Math.random()) : pause;
+  }
+
   // insist calls until it is answered with ok; nothing once the connection has gone away.
   async insist(turn, event, payload) {
-    while (turn === this.turn) {
+    for (let tries = 0; turn === this.turn; tries++) {
       const answer = await this.call(event, payload());
       if (turn !== this.turn) return undefined;
       if (answer?.ok) return answer;
       this.record("refused", { event, room: payload().room, code: answer?.error?.code ?? "no answer" });
-      await sleep(pause);
+      await sleep(this.pause(tries));
     }
     return undefined;
   }
@@ -147,7 +156,7 @@ export class Page {
     if (!this.socket.connected || !this.rooms.get(m.room).joined || !this.queue.has(m.id)) return;
     const attempt = ++m.attempts;
     this.record("send", { room: m.room, message: m.id, attempt });
-    m.timer = setTimeout(() => this.send(m), patience);
+    m.timer = setTimeout(() => this.send(m), this.patience);
     this.socket.emit("chat_message", { room: m.room, text: textOf(m.id), message_id: m.id }, (a) => this.answered(m, attempt, a));
   }
 
@@ -155,7 +164,7 @@ export class Page {
     if (!answer?.ok) {
       this.record("refused", { event: "chat_message", room: m.room, message: m.id, attempt, code: answer?.error?.code });
       clearTimeout(m.timer);
-      m.timer = setTimeout(() => this.send(m), pause);
+      m.timer = setTimeout(() => this.send(m), this.pause(attempt));
       return;
     }
     const e = answer.message;
