@@ -26,6 +26,8 @@ type attack struct {
 	run  func(w *world)
 	// must are answers that have to come: without them it has not met what it is to meet.
 	must []string
+	// inTime are those that take longer than the short form does.
+	inTime []string
 	// lasts is for an attack that has to wait for something, at length only.
 	lasts time.Duration
 }

@@ -46,7 +46,7 @@ var slow = []attack{
 			}
 		})
 	}},
-	{name: "no CONNECT, polling", what: "polling handshakes from one address that nothing follows, as many as there can be", must: []string{"opened", "handshake 429"}, run: func(w *world) {
+	{name: "no CONNECT, polling", what: "polling handshakes from one address that nothing follows, as many as there can be", must: []string{"opened"}, inTime: []string{"handshake 429"}, run: func(w *world) {
 		w.crowd(16, 5*time.Millisecond, func(int) {
 			c, err := w.dial(w.address(0))
 			if err != nil {
@@ -90,7 +90,7 @@ var slow = []attack{
 			}
 		})
 	}},
-	{name: "never reads", what: "30 members that read nothing of what the others write and of the history that they ask for, but send pongs", must: []string{"joined", "closed by the server"}, lasts: 40 * time.Second, run: func(w *world) {
+	{name: "never reads", what: "30 members that read nothing of what the others write and of the history that they ask for, but send pongs", must: []string{"joined"}, inTime: []string{"closed by the server"}, lasts: 40 * time.Second, run: func(w *world) {
 		w.crowd(w.size(30), time.Second, func(i int) {
 			c := w.member(i, authOf(w.user()))
 			if c == nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -124,7 +125,11 @@ func (o *outcome) judgePhase(p *phase, say func(string, ...any)) {
 		say("%s: %v of CPU a delivery to honest clients, %v in quiet", p.Name, p.cost(), quiet.cost())
 	}
 	for i, t := range p.Told {
-		for _, must := range p.attacks[i].must {
+		musts := p.attacks[i].must
+		if o.long {
+			musts = slices.Concat(musts, p.attacks[i].inTime)
+		}
+		for _, must := range musts {
 			if t.Counts[must] == 0 {
 				say("%s: nothing was answered %q: %v", p.attacks[i].name, must, t)
 			}
