@@ -40,7 +40,7 @@ type mark struct {
 
 const (
 	readyLimit = 30 * time.Second
-	drainLimit = 30 * time.Second
+	drainLimit = 75 * time.Second // longer than the 45 s of a heartbeat, by which a page finds that its connection was cut on the server's side alone
 )
 
 // stage is what a trial plays on.
