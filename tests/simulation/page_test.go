@@ -329,6 +329,7 @@ func (p *page) told(e chatErrorJSON) {
 		v := p.viewOf(e.Room)
 		v.told, v.behind = true, true
 	case e.Event == "chat_message" && (e.Code == chat.Unavailable || e.Code == chat.NotMember):
+	case e.Code == chat.SlowConsumer: // its connection ends; it comes back
 	default:
 		p.w.fail(neverFalse, "%s: error %+v", p.name, e)
 	}
