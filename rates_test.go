@@ -270,7 +270,7 @@ func TestRateWithoutAck(t *testing.T) {
 	hub := newHub(t, chat.WithRates(chat.Rate{PerSecond: 1e-4, Burst: 2, Strikes: 2, CoolDown: time.Minute}),
 		chat.On("a", func(_ context.Context, _ *chat.Client, v string) error { got <- v; return nil }))
 	c := chattest.Dial(t, hub)
-	for i := range 10 {
+	for i := range 6 { // the last one ends it
 		c.Emit("a", fmt.Sprint(i))
 	}
 	for i := range 4 { // and then it is disconnected
@@ -288,7 +288,7 @@ func TestRateWithoutAck(t *testing.T) {
 		t.Error(why)
 	}
 	c.None("error")
-	eventually(t, func() bool { return hub.Stats().Clients == 0 })
+	eventually(t, func() bool { return hub.Stats().Clients == 0 && len(got) >= 2 }) // what was let through is handled after the end, too
 	if len(got) != 2 {
 		t.Errorf("%d got through", len(got))
 	}
