@@ -30,10 +30,15 @@ func (sp *space) acceptable(ctx context.Context, u *User) error {
 			return fmt.Errorf("chat: %q of the user's rooms is not a room's name", room)
 		}
 	}
+	return sp.hub.checkUser(ctx, u)
+}
+
+// checkUser tells whether u's token is good still.
+func (h *core) checkUser(ctx context.Context, u *User) error {
 	if !u.Expires.IsZero() && !time.Now().Before(u.Expires) {
 		return errTokenExpired
 	}
-	return sp.hub.revoked.check(ctx, u)
+	return h.revoked.check(ctx, u)
 }
 
 // setUserLocked takes over what auth has said of the client, whose ID stays.

@@ -121,10 +121,10 @@ type observers struct {
 }
 
 func (os *observers) add(o Observer) bool {
-	return anyOf(
+	return slices.Contains([]bool{
 		piece(&os.hub, o), piece(&os.connect, o), piece(&os.disconnect, o), piece(&os.event, o),
 		piece(&os.store, o), piece(&os.deliver, o), piece(&os.limit, o), piece(&os.errors, o),
-	)
+	}, true)
 }
 
 func piece[T any](to *[]T, o Observer) bool {
@@ -135,66 +135,57 @@ func piece[T any](to *[]T, o Observer) bool {
 	return ok
 }
 
-func anyOf(oks ...bool) bool {
-	for _, ok := range oks {
-		if ok {
-			return true
-		}
-	}
-	return false
-}
-
+// connecting's func is nil where nobody waits for it.
 func (os *observers) connecting(ctx context.Context, h *Handshake) (context.Context, func(*Client, *Error)) {
-	var dones []func(*Client, *Error)
-	for _, o := range os.connect {
-		next, done := o.ObserveConnect(ctx, h)
-		if next != nil {
-			ctx = next
-		}
-		if done != nil {
-			dones = append(dones, done)
-		}
-	}
+	type done = func(*Client, *Error)
+	ctx, dones := each(ctx, os.connect, func(o ConnectObserver, ctx context.Context) (context.Context, done, bool) {
+		ctx, f := o.ObserveConnect(ctx, h)
+		return ctx, f, f != nil
+	})
 	if dones == nil {
 		return ctx, nil
 	}
 	return ctx, func(c *Client, refused *Error) {
-		for _, done := range dones {
-			done(c, refused)
+		for _, f := range dones {
+			f(c, refused)
 		}
 	}
 }
 
 func (os *observers) begin(ctx context.Context, c *Client, e *Event) (context.Context, func(error)) {
-	return each(ctx, os.event, func(o EventObserver, ctx context.Context) (context.Context, func(error)) {
-		return o.ObserveEvent(ctx, c, e)
+	ctx, dones := each(ctx, os.event, func(o EventObserver, ctx context.Context) (context.Context, func(error), bool) {
+		ctx, f := o.ObserveEvent(ctx, c, e)
+		return ctx, f, f != nil
 	})
+	return ctx, all(dones)
 }
 
 func (os *observers) storing(ctx context.Context, call StoreCall) (context.Context, func(error)) {
-	return each(ctx, os.store, func(o StoreObserver, ctx context.Context) (context.Context, func(error)) {
-		return o.ObserveStore(ctx, call)
+	ctx, dones := each(ctx, os.store, func(o StoreObserver, ctx context.Context) (context.Context, func(error), bool) {
+		ctx, f := o.ObserveStore(ctx, call)
+		return ctx, f, f != nil
 	})
+	return ctx, all(dones)
 }
 
-// each begins what observers observe; done is never nil.
-func each[O any](ctx context.Context, os []O, begin func(O, context.Context) (context.Context, func(error))) (context.Context, func(error)) {
-	if len(os) == 0 {
-		return ctx, func(error) {}
-	}
-	var dones []func(error)
+// each begins what observers observe, each with the context of the one before. dones are what they want to be called at the end.
+func each[O, D any](ctx context.Context, os []O, begin func(O, context.Context) (context.Context, D, bool)) (_ context.Context, dones []D) {
 	for _, o := range os {
-		next, done := begin(o, ctx)
+		next, done, ok := begin(o, ctx)
 		if next != nil {
 			ctx = next
 		}
-		if done != nil {
+		if ok {
 			dones = append(dones, done)
 		}
 	}
-	return ctx, func(err error) {
-		for _, done := range dones {
-			done(err)
+	return ctx, dones
+}
+
+func all(dones []func(error)) func(error) {
+	return func(err error) {
+		for _, f := range dones {
+			f(err)
 		}
 	}
 }

@@ -73,11 +73,13 @@ const (
 )
 
 func (sp *space) deliverLaterLocked(to *audience, o *outgoing) {
+	clients := 0
 	sp.eachLocked(to, func(c *Client) {
 		sp.batch.SendLater(c.sess, o.packet(c))
 		c.sent.add(sp.counter, sp.recovery.aged)
-		sp.hub.deliveries.Add(1)
+		clients++
 	})
+	sp.hub.deliveries.Add(int64(clients))
 	if sp.later != nil || sp.closed {
 		return
 	}

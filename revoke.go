@@ -57,12 +57,7 @@ func (h *Hub) RevokeToken(ctx context.Context, tokenID string) error {
 
 // CheckUser is nil where a user whom the host's own endpoints have identified may go on: TOKEN_EXPIRED or UNAUTHORIZED otherwise, UNAVAILABLE where the revocations
 // are not known yet.
-func (h *Hub) CheckUser(ctx context.Context, u User) error {
-	if !u.Expires.IsZero() && !time.Now().Before(u.Expires) {
-		return errTokenExpired
-	}
-	return h.core.revoked.check(ctx, &u)
-}
+func (h *Hub) CheckUser(ctx context.Context, u User) error { return h.core.checkUser(ctx, &u) }
 
 func (h *core) revoke(ctx context.Context, r Revocation) (err error) {
 	r.At = time.Now()
