@@ -50,6 +50,11 @@ type settings struct {
 	legacyUpgrades bool
 	compression    bool
 	store          Store
+	cluster        Cluster // nil: the Hub is alone
+	nodeAddress    string
+	nodeKey        []byte
+	patience       time.Duration // with the cluster
+	local          bool          // traffic goes on while the cluster is away
 	observe        observers
 	traffic        slog.Level
 	tokenLife      time.Duration
@@ -122,6 +127,7 @@ func defaults() *settings {
 		traffic:        slog.LevelDebug,
 		tokenLife:      tokenLife,
 		drainPace:      drainPace,
+		patience:       10 * time.Second,
 		legacy:         true,
 		legacyUpgrades: true,
 		pingInterval:   25 * time.Second,
@@ -400,6 +406,13 @@ func (s *settings) validate() (errs []error) {
 		if len(sp.aliases) > math.MaxUint8 {
 			errs = append(errs, fmt.Errorf("chat: namespace %s has more than %d aliases", name, math.MaxUint8))
 		}
+	}
+	if s.cluster != nil {
+		if shared, ok := s.store.(SharedStore); !ok || !shared.Shared() {
+			errs = append(errs, errors.New("chat: WithCluster needs a store that all nodes share (a SharedStore)"))
+		}
+	} else if s.nodeAddress != "" {
+		errs = append(errs, errors.New("chat: WithNodeAddress needs WithCluster"))
 	}
 	_, trims := s.store.(Trimmer)
 	for _, sp := range s.spaces {
