@@ -14,8 +14,8 @@ import (
 	"github.com/gobwas/ws/wsflate"
 )
 
-// wantsWebSocket tells whether r is a WebSocket's opening handshake (RFC 6455, section 4.2.1).
-func wantsWebSocket(r *http.Request) bool {
+// WantsWebSocket tells whether r is a WebSocket's opening handshake (RFC 6455, section 4.2.1).
+func WantsWebSocket(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 &&
 		strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
 		slices.ContainsFunc(r.Header.Values("Connection"), func(v string) bool {
@@ -66,16 +66,16 @@ type hijacker struct {
 }
 
 func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := hijack(h.ResponseWriter)
+	conn, rw, err := Hijack(h.ResponseWriter)
 	if err == nil && h.kept != nil {
 		rw.Writer.Reset(h.kept)
 	}
 	return conn, rw, err
 }
 
-// hijack is what http.ResponseController does, and goes on where a writer has the method but cannot use it:
+// Hijack is what http.ResponseController does, and goes on where a writer has the method but cannot use it:
 // that of chi's Compress fails on a writer below that tells only what it wraps.
-func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+func Hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
 	err := fmt.Errorf("hijack: %w", http.ErrNotSupported)
 	for {
 		if h, ok := w.(http.Hijacker); ok {

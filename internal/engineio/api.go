@@ -11,6 +11,7 @@ import (
 
 // A Config holds the settings of a Server. The root package fills in every field; there are no defaults here.
 type Config struct {
+	Tag            string // of the process in its cluster: session ids begin with it and a dot. Empty: they do not
 	PingInterval   time.Duration
 	PingTimeout    time.Duration
 	UpgradeTimeout time.Duration // a probe that is not completed by then is dropped, the session stays on polling

@@ -3,7 +3,6 @@ package engineio
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"strconv"
@@ -94,7 +93,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method != http.MethodGet:
 		errMethod.write(w)
-	case transport == "websocket" && !wantsWebSocket(r):
+	case transport == "websocket" && !WantsWebSocket(r):
 		errBadRequest.write(w)
 	case srv.versionOf(q) == 0:
 		errVersion.write(w)
@@ -129,7 +128,7 @@ func (srv *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, tra
 	case s == nil || s.state.Load() == stateClosed:
 		errUnknownSession.write(w)
 	case transport == "websocket":
-		if !wantsWebSocket(r) {
+		if !WantsWebSocket(r) {
 			errBadRequest.write(w)
 			return
 		}
@@ -258,7 +257,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, s *Sessio
 func (srv *Server) openPacket(s *Session) *Packet {
 	b := make([]byte, 0, 192)
 	b = append(b, `0{"sid":"`...)
-	b = base64.RawURLEncoding.AppendEncode(b, s.secret[:])
+	b = s.appendID(b)
 	b = append(b, `","upgrades":[`...)
 	if !s.direct && (s.version == 4 || srv.cfg.LegacyUpgrades) {
 		b = append(b, `"websocket"`...)

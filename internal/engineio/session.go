@@ -2,6 +2,8 @@ package engineio
 
 import (
 	"encoding/base64"
+	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +15,7 @@ import (
 // writing of its queue. A closed session is over, and Handler.Closed is called, when there are none.
 type Session struct {
 	srv     *Server
-	secret  [15]byte // the id
+	secret  [15]byte // what of the id cannot be guessed
 	version uint8
 	handler Handler      // set before anything can come in
 	due     atomic.Int64 // a time.Duration since the server was made: the heartbeat's next step
@@ -62,7 +64,26 @@ const (
 const closeGrace = time.Second
 
 // ID is the secret of the transport.
-func (s *Session) ID() string { return base64.RawURLEncoding.EncodeToString(s.secret[:]) }
+func (s *Session) ID() string { return string(s.appendID(nil)) }
+
+func (s *Session) appendID(b []byte) []byte {
+	if tag := s.srv.cfg.Tag; tag != "" {
+		b = append(append(b, tag...), tagEnd)
+	}
+	return base64.RawURLEncoding.AppendEncode(b, s.secret[:])
+}
+
+// tagEnd is not in the alphabet of base64url.
+const tagEnd = '.'
+
+// TagOf is the tag of the process that has the session which a request names; empty where it names none, or one without a tag.
+func TagOf(r *http.Request) string {
+	tag, _, ok := strings.Cut(query(r.URL.RawQuery).get("sid"), string(tagEnd))
+	if !ok {
+		return ""
+	}
+	return tag
+}
 
 // Version is 4 or 3.
 func (s *Session) Version() int { return int(s.version) }
