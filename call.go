@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/parleychat/chat/internal/socketio"
@@ -38,6 +39,7 @@ func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([
 	if err != nil {
 		return nil, err
 	}
+	others := t.bridgeCall(ctx, event, enc)
 	clients := t.clients()
 	replies := make([]Reply[R], len(clients))
 	var wg sync.WaitGroup
@@ -52,7 +54,8 @@ func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([
 		})
 	}
 	wg.Wait()
-	return replies, ctx.Err()
+	answers := others()
+	return append(replies, bridgeReplies[R](answers)...), errors.Join(ctx.Err(), answers.err)
 }
 
 // Target is the room as a target, for CallAll.

@@ -115,6 +115,9 @@ func New(opts ...Option) (*Hub, error) {
 		Accept: h.accept, Limited: h.crowded,
 	})
 	h.handler = h.newCORS().Handler(h.engine)
+	if err := h.startBridge(); err != nil {
+		return nil, err
+	}
 	hub := &Hub{core: h, space: h.spaces["/"]}
 	for _, o := range set.observe.hub {
 		o.ObserveHub(hub)

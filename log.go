@@ -194,6 +194,7 @@ func (l *roomLog) putOut(s *appended, enc socketio.Encoded, over bool) (ok, deli
 	if s.ackLocked(enc, sp.counter) && !sp.set.echo {
 		to.notClients = []string{s.from.client.id}
 	}
+	sp.bridgeEntryLocked(s, to, enc)
 	return true, true, sp.deliverLocked(to, o, true)
 }
 

@@ -51,6 +51,7 @@ type settings struct {
 	compression    bool
 	store          Store
 	cluster        Cluster // nil: the Hub is alone
+	bridge         Bridge  // nil: none
 	nodeAddress    string
 	nodeKey        []byte
 	patience       time.Duration // with the cluster

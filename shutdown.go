@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -71,7 +72,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	if !idle {
 		c.cut() // ctx's end may not have begun it yet
 	}
-	err := c.legacy.Close(ctx)
+	err := errors.Join(c.stopBridge(ctx), c.legacy.Close(ctx))
 	switch {
 	case !idle:
 		return c.cutError(ctx)

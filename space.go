@@ -130,6 +130,7 @@ func (sp *space) emit(ctx context.Context, to *audience, event string, args []an
 		return ErrClosed
 	}
 	n := sp.sendLocked(to, event, enc, true)
+	sp.bridgeLocked(to, event, enc)
 	sp.mu.Unlock()
 	d := Delivery{Namespace: sp.name, Event: event, Clients: n, Bytes: len(enc.JSON), Begin: begin}
 	if len(to.rooms) == 1 && len(to.users)+len(to.clients) == 0 {

@@ -126,16 +126,19 @@ func (t Target) Clients(ctx context.Context) ([]ClientInfo, error) {
 // Disconnect ends the connections of the target's clients to the namespace: they get a disconnect packet,
 // stay away until their page connects again, and recover nothing.
 func (t Target) Disconnect(ctx context.Context) error {
+	t.bridge(ctx, BridgeDisconnect)
 	return t.each(ctx, func(c *Client) error { c.Disconnect(); return nil })
 }
 
 // Join subscribes the target's clients to a room; no policy is asked.
 func (t Target) Join(ctx context.Context, room string) error {
+	t.bridge(ctx, BridgeJoin, room)
 	return t.each(ctx, func(c *Client) error { return c.Join(ctx, room) })
 }
 
 // Leave ends the subscription of the target's clients to a room.
 func (t Target) Leave(ctx context.Context, room string) error {
+	t.bridge(ctx, BridgeLeave, room)
 	return t.each(ctx, func(c *Client) error { return c.Leave(ctx, room) })
 }
 
