@@ -17,15 +17,23 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 	if h.draining.Load() {
 		return nil, refusalDraining
 	}
-	address := hostOf(h.addressOf(r))
+	remote := h.addressOf(r)
+	address := hostOf(remote)
 	if err := h.coolingDown(r, address); err != nil {
 		return nil, err
 	}
-	if !h.pending.enter(s, address, h.set.limits.PendingPerAddress) {
+	if !h.pending.enter(address, h.set.limits.PendingPerAddress) {
 		h.hit(r.Context(), LimitHit{Limit: "PendingPerAddress", Step: LimitRefused, Per: PerAddress, Address: address})
 		return nil, refusalCrowded
 	}
-	hs := &socketio.Handshake{Transport: s.Transport(), Request: h.trimRequest(r), RequestID: requestIDOf(r)}
+	hs := &socketio.Handshake{Transport: s.Transport(), Request: h.trimRequest(r, remote), RequestID: requestIDOf(r)}
+	s.OnSettled(func(evicted bool) {
+		h.pending.leave(address)
+		if evicted {
+			ctx := authContext{h.life, hs.Request.Context(), hs.RequestID}
+			h.hit(ctx, LimitHit{Limit: "Pending", Step: LimitDisconnect, Address: address})
+		}
+	})
 	if s.Version() != 3 {
 		return socketio.Accept(s, hs, &h.sockets), nil
 	}
@@ -48,27 +56,29 @@ type crowd struct {
 	n  map[string]int
 }
 
-// enter counts s until it has joined a namespace or is over. It is false where there are most already.
-func (c *crowd) enter(s *engineio.Session, address string, most int) bool {
+// enter counts one until it has joined a namespace or is over. It is false where there are most already.
+func (c *crowd) enter(address string, most int) bool {
 	if most <= 0 {
 		return true
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.n[address] >= most {
-		c.mu.Unlock()
 		return false
 	}
 	if c.n == nil {
 		c.n = map[string]int{}
 	}
 	c.n[address]++
-	c.mu.Unlock()
-	s.OnSettled(func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		release(c.n, address)
-	})
 	return true
+}
+
+func (c *crowd) leave(address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n != nil {
+		release(c.n, address)
+	}
 }
 
 // crowded is told of handshakes and upgrades that the transport has refused.
@@ -106,10 +116,10 @@ func (l *legacyHandler) Farewell(reason engineio.Reason) []*engineio.Packet {
 
 // trimRequest is what auth may look at, without the body and all else that would stay in memory as long as
 // the connection.
-func (h *core) trimRequest(r *http.Request) *http.Request {
+func (h *core) trimRequest(r *http.Request, remote string) *http.Request {
 	t := r.WithContext(h.valuesOf(r))
 	t.Body, t.GetBody, t.Response = http.NoBody, nil, nil
-	t.RemoteAddr = h.addressOf(r)
+	t.RemoteAddr = remote
 	return t
 }
 
@@ -196,10 +206,9 @@ func (sp *space) authorize(ctx context.Context, req *socketio.ConnectRequest, t 
 	if err := sp.overConnects(ctx, t, PerUser); err != nil {
 		return err
 	}
-	if t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5 {
-		if sp.findLost(ctx, t); t.lost == nil {
-			t.revival = sp.revive(ctx, t)
-		}
+	back := t.pid != (pid{}) && sp.recovery.window > 0 && req.Protocol >= 5
+	if back {
+		sp.findLost(ctx, t)
 	}
 	if err, per := sp.admit(t, hostOf(t.remote)); err != nil {
 		who := LimitHit{Limit: "ClientsPerUser", Step: LimitRefused, Per: per, Namespace: sp.name, UserID: t.user.ID, Address: hostOf(t.remote)}
@@ -208,6 +217,9 @@ func (sp *space) authorize(ctx context.Context, req *socketio.ConnectRequest, t 
 		}
 		sp.hub.hit(ctx, who)
 		return err
+	}
+	if back && t.lost == nil { // last, since it takes the session away
+		t.revival = sp.revive(ctx, t)
 	}
 	return nil
 }

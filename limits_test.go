@@ -143,6 +143,58 @@ func TestPendingIsBounded(t *testing.T) {
 	}
 }
 
+// Past Limits.Pending whoever has waited for a second makes room for those who come.
+func TestPendingMakesRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen limits
+		hub := newHub(t, chat.WithLimits(chat.Limits{Pending: 3, PendingPerAddress: 3}), chat.WithObserver(&seen), byUserOrNobody())
+		at := serveInMemory(t, hub)
+		in := dialWire(t, at, "4", nil) // has come in, and stays
+		in.send(t, "40")
+		synctest.Wait()
+		in.want(t, "40{")
+		for range 3 {
+			if res := get(t, hub, "GET", handshakeURL); res.StatusCode != 200 {
+				t.Fatal(res.StatusCode)
+			}
+		}
+		time.Sleep(time.Second)
+		var wires []*wire
+		evicted := chat.LimitHit{Limit: "Pending", Step: chat.LimitDisconnect, Address: "192.0.2.1"}
+		for i := range 3 {
+			wires = append(wires, dialWire(t, at, "4", nil))
+			wantHits(t, &seen, evicted)
+			if s := hub.Stats(); s.Pending != 3 || s.Limited[chat.LimitDisconnect] != int64(i+1) || s.Limited[chat.LimitRefused] != 0 {
+				t.Fatalf("%+v", s)
+			}
+		}
+		if res := get(t, hub, "GET", handshakeURL); res.StatusCode != 503 {
+			t.Error("one who has just come was sent away:", res.StatusCode)
+		}
+		wantHits(t, &seen, chat.LimitHit{Limit: "Pending", Step: chat.LimitRefused, Address: "192.0.2.1"})
+		wires[0].send(t, "40")
+		synctest.Wait()
+		wires[0].want(t, "40{")
+		time.Sleep(time.Second)
+		chattest.Dial(t, hub)
+		synctest.Wait()
+		if wires[0].isOver() || wires[1].isOver() || in.isOver() {
+			t.Error("the wrong one has gone")
+		}
+		chattest.Dial(t, hub)
+		for range 2 { // an address that was evicted from may come back
+			if res := get(t, hub, "GET", handshakeURL); res.StatusCode != 200 {
+				t.Fatal(res.StatusCode)
+			}
+		}
+		synctest.Wait()
+		if !wires[1].isOver() || wires[2].isOver() {
+			t.Error("not the oldest")
+		}
+	})
+}
+
 // Past Limits.Upgrades a client stays on polling, and loses nothing.
 func TestUpgradesAreBounded(t *testing.T) {
 	t.Parallel()

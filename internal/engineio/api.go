@@ -18,7 +18,7 @@ type Config struct {
 	WriteTimeout   time.Duration // one write to a WebSocket, or to a poll's response
 	MaxPayload     int           // bytes of one incoming message, or of one POST body
 	Outbox         int           // bytes queued for one session
-	Pending        int           // sessions that are not settled (see Session.Settle): a handshake beyond is refused with 503; 0: no bound
+	Pending        int           // sessions that are not settled (see Session.Settle): a handshake beyond ends the oldest, or is refused with 503 where that is younger than a second; 0: no bound
 	Probes         int           // upgrades not completed, of all sessions: one beyond is refused, its session goes on by polling; 0: no bound
 	Legacy         bool          // serve EIO=3
 	LegacyUpgrades bool          // offer websocket in the handshake of EIO=3 polling sessions

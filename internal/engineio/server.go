@@ -28,7 +28,7 @@ type Server struct {
 	sessions map[string]*Session // those that began by polling: no request names another
 	tombs    map[string]*tomb
 	awaited  map[*Session]chan struct{} // those whose end somebody waits for
-	settling map[*Session]func()        // what to call when they are settled; here since it is nothing to most of a session's life
+	lobby    lobby
 }
 
 // A tomb is what stays for a moment of a polling session that its client closed: the GET which may be on its
@@ -186,6 +186,7 @@ func (srv *Server) newSession(version uint8, direct, base64 bool) *Session {
 	}
 	srv.live.Add(1)
 	srv.gate.add()
+	srv.enlist(s)
 	return s
 }
 

@@ -11,9 +11,8 @@ import (
 )
 
 func TestPendingCap(t *testing.T) {
-	t.Parallel()
 	var limited atomic.Int32
-	b := start(t, func(o *setup) {
+	capped := func(o *setup) {
 		o.cfg.Pending = 2
 		o.cfg.Limited = func(r *http.Request, what string) {
 			if what != LimitPending || r.URL.Path != "/engine.io/" {
@@ -21,37 +20,95 @@ func TestPendingCap(t *testing.T) {
 			}
 			limited.Add(1)
 		}
+	}
+	bubble(t, capped, func(t *testing.T, b *bench) {
+		refused := func() {
+			t.Helper()
+			r := b.get("EIO=4&transport=polling")
+			r.want(t, 503, `{"code":3,"message":"Too many connections"}`)
+			if r.header.Get("Retry-After") != "1" {
+				t.Errorf("header %v", r.header)
+			}
+		}
+		b.openWS(4)
+		first := b.peer()
+		b.open(4, "")
+		second := b.peer()
+		refused()
+		first.s.Settle()
+		first.s.Settle()
+		if n := b.srv.Pending(); n != 1 {
+			t.Errorf("%d pending", n)
+		}
+		b.openWS(3)
+		refused()
+		second.s.Abort(ReasonForced)
+		second.wantEnd(t, ReasonForced)
+		b.open(4, "")
+		first.s.Abort(ReasonForced) // it does not count any more
+		first.wantEnd(t, ReasonForced)
+		refused()
+		b.close()
+		if n := b.srv.Pending(); n != 0 || limited.Load() != 3 {
+			t.Errorf("%d pending at the end, %d limited", n, limited.Load())
+		}
 	})
-	refused := func() {
-		t.Helper()
-		r := b.get("EIO=4&transport=polling")
-		r.want(t, 503, `{"code":3,"message":"Too many connections"}`)
-		if r.header.Get("Retry-After") != "1" {
-			t.Errorf("header %v", r.header)
+}
+
+// Past the cap the oldest of those that have had a second makes room: half-open upgrades must not keep others out.
+func TestPendingEvicts(t *testing.T) {
+	var evicted, over atomic.Int32
+	capped := func(o *setup) {
+		o.cfg.Pending = 2
+		o.accept = func(s *Session, _ *http.Request) error {
+			s.OnSettled(func(e bool) {
+				if over.Add(1); e {
+					evicted.Add(1)
+				}
+			})
+			return nil
 		}
 	}
-	b.openWS(4)
-	first := b.peer()
-	b.open(4, "")
-	second := b.peer()
-	refused()
-	first.s.Settle()
-	first.s.Settle()
-	if n := b.srv.Pending(); n != 1 {
-		t.Errorf("%d pending", n)
-	}
-	b.openWS(3)
-	refused()
-	second.s.Abort(ReasonForced)
-	second.wantEnd(t, ReasonForced)
-	b.open(4, "")
-	first.s.Abort(ReasonForced) // it does not count any more
-	first.wantEnd(t, ReasonForced)
-	refused()
-	b.close()
-	if n := b.srv.Pending(); n != 0 || limited.Load() != 3 {
-		t.Errorf("%d pending at the end, %d limited", n, limited.Load())
-	}
+	bubble(t, capped, func(t *testing.T, b *bench) {
+		settled := b.open(4, "")
+		kept := b.peer()
+		kept.s.Settle() // the oldest of all
+		half := b.open(4, "")
+		one := b.peer()
+		c := b.probe(half)
+		time.Sleep(evictable / 2)
+		b.openWS(4)
+		two := b.peer()
+		time.Sleep(evictable/2 - time.Millisecond)
+		b.get("EIO=4&transport=polling").want(t, 503, `{"code":3,"message":"Too many connections"}`)
+		time.Sleep(time.Millisecond)
+		b.openWS(4)
+		three := b.peer()
+		one.wantEnd(t, ReasonForced)
+		c.want("end")
+		b.get("EIO=4&transport=polling").want(t, 503, `{"code":3,"message":"Too many connections"}`)
+		time.Sleep(evictable / 2)
+		b.open(4, "")
+		four := b.peer()
+		two.wantEnd(t, ReasonForced)
+		if n := b.srv.Pending(); n != 2 || evicted.Load() != 2 || over.Load() != 3 {
+			t.Errorf("%d pending, %d evicted, %d over", n, evicted.Load(), over.Load())
+		}
+		three.s.Settle() // from the middle, the end, the beginning
+		four.s.Settle()
+		b.open(4, "")
+		b.peer()
+		b.openWS(4)
+		b.peer().s.Settle()
+		b.post(settled, "4still").want(t, 200, "ok")
+		if n := b.srv.Pending(); n != 1 {
+			t.Errorf("%d pending", n)
+		}
+		b.close()
+		if l := &b.srv.lobby; l.oldest != nil || l.newest != nil || len(l.of) != 0 || evicted.Load() != 2 {
+			t.Errorf("left in the lobby: %+v; %d evicted", l, evicted.Load())
+		}
+	})
 }
 
 func TestOnSettled(t *testing.T) {
@@ -60,7 +117,7 @@ func TestOnSettled(t *testing.T) {
 	b := start(t, func(o *setup) {
 		o.accept = func(s *Session, r *http.Request) error {
 			open.Add(1)
-			s.OnSettled(func() { open.Add(-1) })
+			s.OnSettled(func(bool) { open.Add(-1) })
 			if r.URL.Query().Has("no") {
 				return errors.New("no")
 			}
@@ -80,7 +137,7 @@ func TestOnSettled(t *testing.T) {
 	if open.Load() != 0 {
 		t.Error("not told of Settle")
 	}
-	p.s.OnSettled(func() { open.Add(-10) })
+	p.s.OnSettled(func(bool) { open.Add(-10) })
 	p.s.Abort(ReasonForced)
 	p.wantEnd(t, ReasonForced)
 	if open.Load() != -10 {
