@@ -239,6 +239,52 @@ func TestDrainOfSeveralNamespaces(t *testing.T) {
 	})
 }
 
+// Who wants to come into a further namespace meanwhile hears nothing, and keeps its turn.
+func TestDrainAndAnotherNamespace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := newHub(t, chat.WithDrainPace(1), chat.Namespace("/b"))
+		at := serveInMemory(t, hub)
+		pages := []*wire{dialWire(t, at, "4", nil), dialWire(t, at, "4", nil), dialWire(t, at, "3", nil), dialWire(t, at, "3", nil)}
+		late := dialWire(t, at, "4", nil) // in no namespace
+		for _, p := range pages[:2] {
+			p.send(t, "40")
+		}
+		time.Sleep(time.Second) // the old ones come in by themselves
+		done, begin := drain(hub, time.Minute), time.Now()
+		closed := make(chan time.Duration, len(pages))
+		synctest.Wait()
+		for _, p := range pages {
+			p.want(t, `42["server_draining"`)
+			p.try("40/b,") // the first is over
+			go func() {
+				<-p.over
+				closed <- time.Since(begin)
+			}()
+		}
+		late.send(t, "40/b,")
+		synctest.Wait()
+		if !late.isOver() {
+			t.Error("nothing of it has a turn, and it is still there")
+		}
+		for i := range pages {
+			if d, turn := <-closed, time.Duration(i)*time.Second; d < turn || d > turn+time.Second/2 {
+				t.Errorf("closed after %v, want %v", d, turn)
+			}
+		}
+		for _, p := range pages {
+			for _, answer := range []string{"40/b", "44/b"} {
+				if text, ok := p.take(answer); ok {
+					t.Errorf("answered %q", text)
+				}
+			}
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestHealthAndReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

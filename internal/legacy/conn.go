@@ -269,7 +269,12 @@ func (c *conn) authorize(m *member, req *socketio.ConnectRequest) {
 		defer c.recovered("authorize")
 		ticket, refused := c.srv.cfg.Backend.Authorize(ctx, req)
 		if refused != nil && refused.Later {
-			c.out.Close(engineio.ReasonShutdown)
+			c.mu.Lock()
+			last := len(c.live) == 0
+			c.mu.Unlock()
+			if last { // the others' turn comes
+				c.out.Close(engineio.ReasonShutdown)
+			}
 			return
 		}
 		if refused != nil {

@@ -63,7 +63,8 @@ type ConnectError struct {
 	Data    any // JSON; nil: none
 
 	// Later: there is nothing to tell but that the server goes away. A client that is refused stays away; with only its
-	// transport closed it comes back to whoever serves the address next.
+	// transport closed it comes back to whoever serves the address next. While it is in another namespace there is no answer: the hub
+	// closes the session when its turn comes.
 	Later bool
 
 	// End closes the session behind the answer: of one who asks again and again.

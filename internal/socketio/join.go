@@ -113,9 +113,12 @@ func (c *conn) join(ctx context.Context, l *link, req *ConnectRequest) {
 	}
 	if refused != nil {
 		c.dropLocked(l)
+		last := c.live == 0
 		c.mu.Unlock()
 		if refused.Later {
-			c.s.Close(engineio.ReasonShutdown)
+			if last { // the others' turn comes
+				c.s.Close(engineio.ReasonShutdown)
+			}
 			return
 		}
 		c.refuse(req.Namespace, refused)
