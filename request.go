@@ -6,12 +6,12 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+
+	"github.com/parleychat/chat/internal/engineio"
 )
 
 // requestHeader carries a request's id, as proxies set it.
 const requestHeader = "X-Request-Id"
-
-const requestMost = 128 // bytes of an id that a request brings
 
 type (
 	requestKey struct{}
@@ -79,7 +79,7 @@ func validRequestID(id string) bool {
 			return false
 		}
 	}
-	return id != "" && len(id) <= requestMost
+	return id != "" && len(id) <= engineio.MaxRequestID
 }
 
 // requestContext is ctx with a request's id of its own.

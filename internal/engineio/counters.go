@@ -17,8 +17,8 @@ func (srv *Server) Outboxes() (bytes, deepest int) {
 	return bytes, deepest
 }
 
-// maxRequestID is the length in bytes beyond which a request's id is not taken.
-const maxRequestID = 128
+// MaxRequestID is the length in bytes beyond which a request's id is not taken.
+const MaxRequestID = 128
 
 // RequestID is the X-Request-Id (of at most 128 bytes) of the POST whose packets are being handled; empty:
 // it had none, or the transport is websocket. It is for use within Text and Binary.

@@ -358,7 +358,7 @@ func (s *Session) readPost(r *http.Request, p *polling) error {
 		stop := context.AfterFunc(r.Context(), func() { s.Abort(ReasonTransportError) })
 		defer stop()
 		s.reading.Store(true)
-		if id := r.Header.Get("X-Request-Id"); len(id) <= maxRequestID {
+		if id := r.Header.Get("X-Request-Id"); len(id) <= MaxRequestID {
 			p.requestID = id
 		}
 		if s.version == 3 {
