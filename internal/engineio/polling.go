@@ -56,7 +56,7 @@ func (p *polling) look() {
 }
 
 // breakOff ends the wait for the rest of a POST's body, which could otherwise hold up the end of the session
-// for as long as boundBody allows.
+// for as long as BoundBody allows.
 func (p *polling) breakOff() {
 	if p.post != nil {
 		_ = p.post.SetReadDeadline(time.Unix(1, 0))
@@ -139,7 +139,7 @@ func (s *Session) beginGetLocked() (*polling, *Refusal) {
 		p := s.poll
 		switch {
 		case s.state.Load() == stateClosed:
-			return nil, errUnknownSession
+			return nil, ErrUnknownSession
 		case p == nil || p.upgrading:
 			return nil, errBadRequest
 		case p.get == getWaits:
@@ -238,7 +238,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.state.Load() != stateOpen:
 		s.mu.Unlock()
-		errUnknownSession.write(w)
+		ErrUnknownSession.write(w)
 		return
 	case p == nil || p.upgrading:
 		s.mu.Unlock()
@@ -252,7 +252,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	}
 	p.posting, p.post = true, http.NewResponseController(w)
 	s.pins++
-	boundBody(p.post, r, s.srv.cfg.PingInterval+s.srv.cfg.PingTimeout)
+	BoundBody(p.post, r, s.srv.cfg.PingInterval+s.srv.cfg.PingTimeout)
 	s.mu.Unlock()
 
 	err := s.readPost(r, p)
@@ -332,8 +332,8 @@ func (s *Session) endPostLocked(p *polling, err error) {
 	s.abortLocked(reason)
 }
 
-// boundBody sees to it that a body comes within d, where the host has set no time of its own.
-func boundBody(rc *http.ResponseController, r *http.Request, d time.Duration) {
+// BoundBody sees to it that a body comes within d, where the host has set no time of its own.
+func BoundBody(rc *http.ResponseController, r *http.Request, d time.Duration) {
 	host, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if ok && host.ReadTimeout > 0 {
 		return

@@ -24,8 +24,9 @@ const (
 )
 
 var (
-	errTransport      = &Refusal{Status: http.StatusBadRequest, Code: codeUnknownTransport, Message: "Transport unknown"}
-	errUnknownSession = &Refusal{Status: http.StatusBadRequest, Code: codeUnknownSession, Message: "Session ID unknown"}
+	errTransport = &Refusal{Status: http.StatusBadRequest, Code: codeUnknownTransport, Message: "Transport unknown"}
+	// ErrUnknownSession answers a request of a session that is not known.
+	ErrUnknownSession = &Refusal{Status: http.StatusBadRequest, Code: codeUnknownSession, Message: "Session ID unknown"}
 	errMethod         = &Refusal{Status: http.StatusBadRequest, Code: codeBadMethod, Message: "Bad handshake method"}
 	errBadRequest     = &Refusal{Status: http.StatusBadRequest, Code: codeBadRequest, Message: "Bad request"}
 	errVersion        = &Refusal{Status: http.StatusBadRequest, Code: codeUnsupportedVersion, Message: "Unsupported protocol version"}
@@ -44,6 +45,9 @@ func (r *Refusal) write(w http.ResponseWriter) {
 	w.WriteHeader(r.Status)
 	_, _ = w.Write(body)
 }
+
+// ServeHTTP answers any request with the refusal.
+func (r *Refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) { r.write(w) }
 
 var gzips = sync.Pool{New: func() any {
 	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed)

@@ -126,7 +126,7 @@ func (srv *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, tra
 	switch {
 	case s == nil && r.Method == http.MethodGet && srv.exhume(w, r, sid):
 	case s == nil || s.state.Load() == stateClosed:
-		errUnknownSession.write(w)
+		ErrUnknownSession.write(w)
 	case transport == "websocket":
 		if !WantsWebSocket(r) {
 			errBadRequest.write(w)
