@@ -146,6 +146,7 @@ type ticket struct {
 	arrival string // the user's id, counted in space.arriving; empty where that is not limited
 	pid     pid    // of the session that may be recovered
 	sid     string // the same session's
+	home    string // the node where it began
 	offset  string
 	lost    *lostSession
 	revival *revival
@@ -179,7 +180,7 @@ func (h *core) Authorize(ctx context.Context, req *socketio.ConnectRequest) (soc
 	t := &ticket{
 		space: sp, alias: name.alias, values: hs.Request.Context(), proto: req.Protocol, offset: req.Offset, request: hs.RequestID, remote: hs.Request.RemoteAddr,
 	}
-	t.pid, t.sid = parsePID(req.PID)
+	t.pid, t.sid, t.home = parsePID(req.PID)
 	ctx = authContext{ctx, t.values, t.request}
 	if len(h.set.observe.connect) > 0 {
 		ctx, t.done = h.set.observe.connecting(ctx, newHandshake(req, sp.name))
@@ -431,7 +432,7 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	if !t.user.bare() {
 		c.setUserLocked(t.user)
 	}
-	link.Accepted(c.id, c.pid.text(c.id))
+	link.Accepted(c.id, c.pid.text(c.id, c.homeLocked(t)))
 	sp.clients[c.id] = c
 	sp.rememberUserLocked(c)
 	for _, p := range replay {
@@ -442,6 +443,17 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	}
 	sp.joinFirstLocked(c, t)
 	return c
+}
+
+// homeLocked is the node where the client's session began, for its pid.
+func (c *Client) homeLocked(t *ticket) string {
+	if c.recovered {
+		return t.home
+	}
+	if n := c.space.hub.nodes; n != nil {
+		return n.tag
+	}
+	return ""
 }
 
 // begin makes a new session of c.

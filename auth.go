@@ -123,23 +123,28 @@ func newSession() (id string, secret pid) {
 func (p pid) String() string { return base64.RawURLEncoding.EncodeToString(p[:]) }
 
 // text is the pid as the client has it. The sid behind it, which is no secret, finds the client without a
-// table of pids.
-func (p pid) text(sid string) string {
-	if p == (pid{}) {
+// table of pids; home is the tag of the node where the session began, in a cluster. It is the same as long as the session lives: a client that gets another takes
+// itself for new.
+func (p pid) text(sid, home string) string {
+	switch {
+	case p == (pid{}):
 		return ""
+	case home == "":
+		return p.String() + "." + sid
 	}
-	return p.String() + "." + sid
+	return p.String() + "." + sid + "." + home
 }
 
 // parsePID takes apart what text has made. The pid is zero for a text that is none.
-func parsePID(s string) (p pid, sid string) {
+func parsePID(s string) (p pid, sid, home string) {
 	secret, sid, _ := strings.Cut(s, ".")
+	sid, home, _ = strings.Cut(sid, ".")
 	if len(secret) == base64.RawURLEncoding.EncodedLen(len(p)) {
 		if _, err := base64.RawURLEncoding.Decode(p[:], []byte(secret)); err != nil {
-			return pid{}, ""
+			return pid{}, "", ""
 		}
 	}
-	return p, sid
+	return p, sid, home
 }
 
 // hostOf is an address without its port.

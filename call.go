@@ -3,7 +3,9 @@ package chat
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/parleychat/chat/internal/socketio"
 )
@@ -32,30 +34,78 @@ type Reply[R any] struct {
 	Err    error // ErrDisconnected, the end of ctx, or that the answer is no R
 }
 
-// CallAll is Call to each client of a target at once. It returns when all have answered or left, or with ctx.
-// The error is about the event or about ctx; that a single client failed is in its Reply.
+// CallAll is Call to each client of a target at once, on all nodes of a cluster. It returns when all have answered or left, or with ctx.
+// The error is about the event or about ctx; that a single client failed is in its Reply. A *NodesError names the nodes that did not answer, whose
+// clients are not among the replies.
 func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([]Reply[R], error) {
 	enc, err := encodeCall(event, args)
 	if err != nil {
 		return nil, err
 	}
-	others := t.bridgeCall(ctx, event, enc)
+	raw, err := t.callAll(ctx, event, enc)
+	replies := make([]Reply[R], len(raw))
+	for i, r := range raw {
+		replies[i].Client, replies[i].Err = r.Client, r.err
+		if r.err == nil {
+			replies[i].Value, replies[i].Err = decodeReply[R](r.args)
+		}
+	}
+	return replies, err
+}
+
+// callAll calls a target's clients, those of the other nodes at the same time.
+func (t Target) callAll(ctx context.Context, event string, enc socketio.Encoded) ([]rawReply, error) {
+	sp := t.space
+	n := sp.hub.nodes
+	if n == nil || sp.here(&t.to) {
+		return t.callHere(ctx, event, enc), ctx.Err()
+	}
+	within := sp.hub.set.pingTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		within = time.Until(deadline)
+	}
+	q := callQuestion{
+		targetQuestion: targetQuestion{sp.name, t.to.forQuestion()}, Event: event,
+		JSON: slices.Concat([]byte("["), enc.JSON, []byte("]")), Attachments: enc.Attachments, Within: within * 9 / 10, // leaves time for the way back
+	}
+	asking, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	var (
+		there [][]rawReply
+		err   error
+		wg    sync.WaitGroup
+	)
+	wg.Go(func() { there, err = askAll[[]rawReply](asking, n, "call", q) })
+	all := t.callHere(ctx, event, enc)
+	wg.Wait()
+	for _, replies := range there {
+		for _, r := range replies {
+			r.args = socketio.Args{Values: r.Values, Attachments: r.Attachments}
+			switch {
+			case r.Left:
+				r.err = ErrDisconnected
+			case r.Err != "":
+				r.err = errors.New(r.Err)
+			}
+			all = append(all, r)
+		}
+	}
+	return all, errors.Join(err, ctx.Err())
+}
+
+// callHere calls the target's clients of this node.
+func (t Target) callHere(ctx context.Context, event string, enc socketio.Encoded) []rawReply {
 	clients := t.clients()
-	replies := make([]Reply[R], len(clients))
+	replies := make([]rawReply, len(clients))
 	var wg sync.WaitGroup
 	for i, c := range clients {
 		wg.Go(func() {
 			replies[i].Client = c.id
-			a, err := c.callAck(ctx, event, enc)
-			if err == nil {
-				replies[i].Value, err = decodeReply[R](a)
-			}
-			replies[i].Err = err
+			replies[i].args, replies[i].err = c.callAck(ctx, event, enc)
 		})
 	}
 	wg.Wait()
-	answers := others()
-	return append(replies, bridgeReplies[R](answers)...), errors.Join(ctx.Err(), answers.err)
+	return replies
 }
 
 // Target is the room as a target, for CallAll.

@@ -40,6 +40,8 @@ func (j *journal) reader() {
 		err := j.readOn(l)
 		j.mu.Lock()
 		j.readLocked(l, err)
+		j.catchLocked(l)
+		j.scheduleLocked(l)
 	}
 	j.readers--
 }
@@ -68,17 +70,21 @@ func (j *journal) readLocked(l *roomLog, err error) {
 		l.retry = 0
 		l.stopWaiting()
 	}
-	j.scheduleLocked(l)
 }
 
 // againLocked has a log read again after a pause that grows.
 func (j *journal) againLocked(l *roomLog) {
 	l.retry = min(max(2*l.retry, retryFirst), retryMost)
+	j.readAfterLocked(l, l.retry)
+}
+
+// readAfterLocked has a log read after a pause.
+func (j *journal) readAfterLocked(l *roomLog, pause time.Duration) {
 	l.stopWaiting()
 	if j.life.Err() != nil {
 		return
 	}
-	l.waits = time.AfterFunc(l.retry, func() {
+	l.waits = time.AfterFunc(pause, func() {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		if j.logs[roomKey{l.space.name, l.name}] == l {
@@ -160,7 +166,7 @@ func (l *roomLog) heldOr(e *Entry) *appended {
 	for i := range l.held {
 		if h := l.held[i]; h.Entry.Seq == e.Seq {
 			l.held = slices.Delete(l.held, i, i+1)
-			h.Entry = *e
+			h.Entry, h.text = *e, nil
 			return &h
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -46,6 +47,7 @@ type core struct {
 	end      context.CancelFunc
 	handlers tracker
 	journal  journal
+	nodes    *nodes // nil: the Hub is alone
 	revoked  revocations
 	keeping  keeping
 	ready    readiness
@@ -84,6 +86,7 @@ func New(opts ...Option) (*Hub, error) {
 	_, h.inMemory = set.store.(*memoryStore)
 	h.life, h.end = context.WithCancel(context.Background())
 	h.journal.init(h)
+	h.nodes = newNodes(h)
 	h.revoked.hub = h
 	names := make([]string, 0, len(set.spaces))
 	for name, s := range set.spaces {
@@ -112,7 +115,7 @@ func New(opts ...Option) (*Hub, error) {
 		Legacy: set.legacy, LegacyUpgrades: set.legacyUpgrades,
 		Compression: set.compression, GzipFrom: 1024,
 		Pending: max(set.limits.Pending, 0), Probes: max(set.limits.Upgrades, 0),
-		Accept: h.accept, Limited: h.crowded,
+		Accept: h.accept, Limited: h.crowded, Tag: h.nodes.ownTag(),
 	})
 	h.handler = h.newCORS().Handler(h.engine)
 	if err := h.startBridge(); err != nil {
@@ -121,6 +124,9 @@ func New(opts ...Option) (*Hub, error) {
 	hub := &Hub{core: h, space: h.spaces["/"]}
 	for _, o := range set.observe.hub {
 		o.ObserveHub(hub)
+	}
+	if err := h.nodes.join(); err != nil {
+		return nil, err
 	}
 	if w, ok := set.store.(Watcher); ok && h.journal.tasks.enter() {
 		go h.journal.watch(w)
@@ -194,25 +200,39 @@ func (h *Hub) To(s ...Selector) Target { return newTarget(h.space, s) }
 // Emit sends an event to every client of the namespace: h.To().Emit.
 func (h *Hub) Emit(event string, args ...any) error { return h.To().Emit(event, args...) }
 
-// Client is the connected client of that sid, or nil.
+// Client is the client of that sid that is connected to this node, or nil.
 func (h *Hub) Client(sid string) *Client {
 	h.space.mu.Lock()
 	defer h.space.mu.Unlock()
 	return h.space.clients[sid]
 }
 
-// Rooms are the rooms of the namespace that have somebody in them.
+// Rooms are the rooms of the namespace that have somebody in them, on any node of a cluster. A *NodesError names the nodes that did not answer.
 func (h *Hub) Rooms(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	h.space.mu.Lock()
-	defer h.space.mu.Unlock()
-	names := make([]string, 0, len(h.space.rooms))
-	for name := range h.space.rooms {
-		names = append(names, name)
+	names := h.space.roomNames()
+	there, err := askAll[[]string](ctx, h.core.nodes, "rooms", targetQuestion{Space: h.space.name})
+	if len(there) > 0 {
+		names = slices.Concat(append(there, names)...)
+		slices.Sort(names)
+		names = slices.Compact(names)
 	}
-	return names, nil
+	return names, err
+}
+
+// roomNames are those of the rooms that have somebody of this node in them, or in whom somebody is waited for.
+func (sp *space) roomNames() []string {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	names := make([]string, 0, len(sp.rooms))
+	for name, r := range sp.rooms {
+		if sp.hub.nodes == nil || len(r.members) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (h *core) log() *slog.Logger { return h.set.logger }

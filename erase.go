@@ -8,7 +8,7 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// EraseUser removes what a user wrote, in all namespaces: from the store (see Eraser), and from what this Hub keeps for recoveries, where tombstones take the
+// EraseUser removes what a user wrote, in all namespaces: from the store (see Eraser), and from what the Hub, on all nodes of a cluster, keeps for recoveries, where tombstones take the
 // entries' places too. Nobody who was away recovers the user's own session. It does not stop the user from writing anew. n counts the store's entries;
 // after an error it may be called again. The error is errors.ErrUnsupported where the store is no Eraser.
 func (h *Hub) EraseUser(ctx context.Context, userID string) (n int, err error) {
@@ -20,12 +20,17 @@ func (h *Hub) EraseUser(ctx context.Context, userID string) (n int, err error) {
 		return 0, nil
 	}
 	n, err = e.EraseUser(ctx, userID)
-	for _, sp := range h.core.spaces {
+	h.core.eraseKept(userID)
+	return n, errors.Join(err, h.core.nodes.tell(ctx, noticeErased, appendStrings(nil, userID)))
+}
+
+// eraseKept erases what this node keeps for recoveries.
+func (h *core) eraseKept(userID string) {
+	for _, sp := range h.spaces {
 		sp.mu.Lock()
 		sp.recovery.eraseLocked(userID)
 		sp.mu.Unlock()
 	}
-	return n, err
 }
 
 // ExportUser calls yield with each entry of the user that the store keeps, room by room and ascending by Seq in each, until yield returns an
@@ -53,7 +58,7 @@ func (r *recovery) eraseLocked(userID string) {
 		if err != nil {
 			continue // it holds nothing that does not encode
 		}
-		k.event = &outgoing{space: k.event.space, name: k.event.name, args: left, offset: k.event.offset}
+		k.event = &outgoing{space: k.event.space, name: k.event.name, args: left, offset: k.event.offset, seq: k.event.seq, origin: k.event.origin}
 	}
 	for p, s := range r.lost {
 		if s.userID == userID {

@@ -169,6 +169,9 @@ func joinRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	if err := c.space.waitKnown(ctx, p.Room); err != nil {
 		return nil, err
 	}
+	if err := c.space.waitPresence(ctx, p.Room); err != nil {
+		return nil, err
+	}
 	err = c.space.join(c, e, p.Room)
 	if e, ok := err.(*Error); ok && e.Code == RateLimited {
 		c.hitRooms(ctx)

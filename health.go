@@ -21,7 +21,7 @@ func (h *Hub) Health() http.Handler {
 }
 
 // Ready is a handler for readiness probes: 200 {"status":"ready"} where the Hub takes clients in and its store answers, within 2 s; otherwise 503 with the status
-// "draining", from Shutdown on, or "store unavailable". The store is asked once a second at most, for the end of a room's log.
+// "draining", from Shutdown on, "store unavailable", or "cluster unavailable" (see WithClusterPatience). The store is asked once a second at most, for the end of a room's log.
 func (h *Hub) Ready() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch err := h.core.ready.check(r.Context(), h.core); {
@@ -29,6 +29,8 @@ func (h *Hub) Ready() http.Handler {
 			answerHealth(w, http.StatusServiceUnavailable, "draining")
 		case err != nil:
 			answerHealth(w, http.StatusServiceUnavailable, "store unavailable")
+		case h.core.nodes.goneFor(h.core.set.patience):
+			answerHealth(w, http.StatusServiceUnavailable, "cluster unavailable")
 		default:
 			answerHealth(w, http.StatusOK, "ready")
 		}

@@ -194,6 +194,9 @@ func (j *journal) batch() {
 	}
 	j.startBatchesLocked() // the next is being saved while this one is delivered
 	j.mu.Unlock()
+	if err == nil && j.hub.nodes != nil {
+		j.publish(parts)
+	}
 	j.deliver(parts, err)
 }
 
@@ -304,13 +307,30 @@ func (j *journal) release(l *roomLog, held []appended, doubtful bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	l.busy, l.used = false, now
-	if held != nil {
-		l.held, l.since, l.behind = held, now, true
-	}
+	j.holdLocked(l, held, now)
 	if doubtful {
 		l.behind, l.doubt = true, now.Add(doubtLasts)
+	} else {
+		l.wrote = now
+	}
+	if l.arrived != nil {
+		j.catchLocked(l)
 	}
 	j.scheduleLocked(l)
+}
+
+// holdLocked keeps what a hole holds back. What is missing is read from the store; in a cluster it is given a moment to come by itself.
+func (j *journal) holdLocked(l *roomLog, held []appended, now time.Time) {
+	switch {
+	case held == nil:
+	case j.hub.nodes == nil:
+		l.held, l.since, l.behind = held, now, true
+	default:
+		l.held, l.since = held, now
+		if l.waits == nil {
+			j.readAfterLocked(l, holePatience)
+		}
+	}
 }
 
 // append, page and bounds are the store's; a panic of a host's store is an error like any other.

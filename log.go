@@ -1,8 +1,10 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +36,9 @@ type roomLog struct {
 	doubt   time.Time   // until when an append of unknown end may still come to light
 	used    time.Time   // when it was last at work
 
+	arrived []appended // from other nodes, while it was busy or its end not known
+	wrote   time.Time  // when an entry was last delivered
+
 	// Whoever has made it busy has these: what is saved and held back by a hole, and since when.
 	held  []appended
 	since time.Time
@@ -59,6 +64,8 @@ type appendResult struct {
 type appended struct {
 	from *appending
 	*Appended
+	text  []byte          // as JSON; nil: not made yet
+	cause context.Context // of one that another node has saved
 }
 
 var errUnavailable = Errorf(Unavailable, "the store does not answer, try again")
@@ -122,8 +129,14 @@ func (a *appending) fail(err error) {
 	a.done <- appendResult{err: err}
 }
 
-// deliver sends saved entries to their room, in the order of the log. Where it finds a hole before one it returns what it did not deliver.
+// deliver sends saved entries to their room, in the order of the log, with those that a hole has held back before. Where it finds a hole before one it
+// returns what it did not deliver.
 func (l *roomLog) deliver(saved []appended) (held []appended) {
+	if l.space.hub.nodes != nil { // of another node they come in the order of its publications
+		saved = append(l.held, saved...)
+		l.held = nil
+		slices.SortStableFunc(saved, func(a, b appended) int { return cmp.Compare(a.Entry.Seq, b.Entry.Seq) })
+	}
 	for i := range saved {
 		if !l.deliverOne(&saved[i], false) {
 			return saved[i:]
@@ -136,7 +149,10 @@ func (l *roomLog) deliver(saved []appended) (held []appended) {
 // goes on all the same.
 func (l *roomLog) deliverOne(s *appended, over bool) bool {
 	sp := l.space
-	text, err := s.Entry.appendJSON(nil)
+	text, err := s.text, error(nil)
+	if text == nil {
+		text, err = s.Entry.appendJSON(nil)
+	}
 	if err != nil { // a store has broken its contract: the place in the order is what is left
 		sp.hub.log().Error("chat: entry cannot be encoded", "error", err, "namespace", sp.name, "room", l.name, "seq", s.Entry.Seq)
 		left := tombstone(&s.Entry)
@@ -146,6 +162,10 @@ func (l *roomLog) deliverOne(s *appended, over bool) bool {
 	enc := socketio.Encoded{JSON: text}
 	ok, delivered, clients := l.putOut(s, enc, over)
 	if delivered {
+		if s.cause != nil && len(sp.hub.set.observe.deliver) > 0 {
+			_ = s.Entry.UnmarshalJSON(text) // another Hub has made it
+			s.Entry.Namespace = sp.name
+		}
 		sp.hub.delivered(s.context(), &Delivery{
 			Namespace: sp.name, Event: "new_message", Room: l.name, Entry: &s.Entry, Clients: clients, Bytes: len(text), Begin: begin,
 		})
@@ -158,7 +178,10 @@ func (l *roomLog) deliverOne(s *appended, over bool) bool {
 
 // context is that of the entry's sender.
 func (s *appended) context() context.Context {
-	if s.from == nil || s.from.cause == nil {
+	switch {
+	case s.cause != nil:
+		return s.cause
+	case s.from == nil || s.from.cause == nil:
 		return context.Background()
 	}
 	return s.from.cause

@@ -6,14 +6,15 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// presence is a user in a room: from the first of the user's clients to the last, and a grace longer where
+// presence is a user in a room: from the first of the user's clients, on whichever node, to the last, and a grace longer where
 // that one's connection dropped.
 type presence struct {
 	room    *room
 	userID  string
 	name    string
 	clients int
-	grace   *time.Timer // runs while clients is 0
+	nodes   []string    // names of the leases of the other nodes that have clients of the user in the room
+	grace   *time.Timer // runs while there is neither
 }
 
 type presenceJSON struct {
@@ -23,24 +24,36 @@ type presenceJSON struct {
 }
 
 // arriveLocked counts a client in; it returns the presence where this is the user's first.
-func (r *room) arriveLocked(c *Client) *presence {
+func (sp *space) arriveLocked(r *room, c *Client) *presence {
 	p := r.users[c.userID]
 	if p != nil {
-		p.clients++
-		if p.grace != nil {
-			p.grace.Stop()
-			p.grace = nil
+		p.backLocked()
+		if p.clients++; p.clients == 1 {
+			sp.presentLocked(p)
 		}
 		return nil
 	}
 	p = &presence{room: r, userID: c.userID, name: c.User().Name, clients: 1}
 	r.users[c.userID] = p
+	sp.presentLocked(p)
 	return p
+}
+
+// backLocked ends the grace of a user who has come back.
+func (p *presence) backLocked() {
+	if p.grace != nil {
+		p.grace.Stop()
+		p.grace = nil
+	}
 }
 
 // announceLocked tells a room of a user who has come; nil is nobody new.
 func (sp *space) announceLocked(p *presence) {
-	if p != nil {
+	switch {
+	case p == nil:
+	case p.room.asking != nil && p.room.asking.first: // the user may be there already, on another node
+		p.room.asking.news = append(p.room.asking.news, p)
+	default:
 		sp.presenceLocked("user_joined", p)
 	}
 }
@@ -97,15 +110,28 @@ func (sp *space) leaveLocked(r *room, c *Client, dropped bool) {
 	if p.clients--; p.clients > 0 {
 		return
 	}
-	if !dropped || sp.hub.set.grace == 0 || sp.closed {
-		sp.goneLocked(p)
+	within := time.Duration(0)
+	if dropped && !sp.closed {
+		within = sp.hub.set.grace
+	}
+	sp.absentLocked(p, within)
+	if len(p.nodes) > 0 {
+		sp.dropRoomLocked(r)
 		return
 	}
-	within := sp.hub.set.grace
-	if sp.hub.draining.Load() { // it is on the next node now, which waits for whoever does not come; those who are here still go there, too
+	if within > 0 && sp.hub.draining.Load() { // it is on the next node now, which waits for whoever does not come; those who are here still go there, too
 		within = max(within, sp.recovery.window)
 	}
-	sp.awaitLocked(p, within)
+	sp.leftLocked(p, within)
+}
+
+// leftLocked ends a presence that nobody keeps up any more, at once or when the user has not come back within that time.
+func (sp *space) leftLocked(p *presence, within time.Duration) {
+	if within > 0 {
+		sp.awaitLocked(p, within)
+	} else {
+		sp.goneLocked(p)
+	}
 }
 
 // awaitLocked waits for a user to come back.
@@ -172,6 +198,9 @@ func (sp *space) startTyping(c *Client, room string) {
 	who := typist{room, c.userID}
 	if t := sp.typing[who]; t != nil && t.Stop() {
 		t.Reset(typingFor)
+		if sp.hub.nodes != nil {
+			sp.hub.nodes.tellTyping(sp, who, true)
+		}
 		return
 	} else if t == nil {
 		sp.tellTypingLocked(who, true)
@@ -200,6 +229,14 @@ func (sp *space) stopTypingLocked(who typist) {
 }
 
 func (sp *space) tellTypingLocked(who typist, on bool) {
+	if sp.hub.nodes != nil {
+		sp.hub.nodes.tellTyping(sp, who, on)
+	}
+	sp.showTypingLocked(who, on)
+}
+
+// showTypingLocked tells the clients here.
+func (sp *space) showTypingLocked(who typist, on bool) {
 	enc, err := socketio.Encode(typingJSON{who.room, who.user, on})
 	if err != nil {
 		return

@@ -86,6 +86,7 @@ type lostSession struct {
 	until   uint64   // the namespace's counter when the client was lost
 	unacked []uint64 // numbers of own entries whose ack was not written, in this connection or in one before
 	client  *Client
+	came    string // the offset of another process with which it came here, having missed nothing; empty: none
 	size    int64
 }
 
@@ -125,7 +126,7 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 		started: c.started, sent: c.sent, until: r.space.counter, unacked: unsent, client: c, size: int64(512 + 64*len(c.rooms)),
 	}
 	if c.rare != nil {
-		s.values = c.rare.values
+		s.values, s.came = c.rare.values, c.rare.came
 		s.unacked = slices.Concat(c.rare.unacked, unsent)
 	}
 	r.lost[c.pid] = s
@@ -152,6 +153,12 @@ func (r *recovery) dropFirstLocked() {
 	r.floor = r.events[0].number
 	r.aged, r.young = max(r.aged, r.floor), max(r.young-1, 0)
 	r.bytes -= r.events[0].size
+	if o := r.events[0].event.origin; o.tag != "" {
+		if r.space.dropped == nil {
+			r.space.dropped = map[place]uint64{}
+		}
+		r.space.dropped[place{o.tag, o.stream}] = o.number
+	}
 	r.events[0] = kept{}
 	r.events = r.events[1:]
 }
@@ -200,13 +207,12 @@ func (r *recovery) findLocked(p pid) *lostSession {
 	return s
 }
 
-// replayLocked collects what a session has missed since offset, in order. ok is false where that is not known
-// any more, or more than an outbox holds.
-func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
-	c.started, c.sent = r.space.counter, sentEvents{} // but for what is replayed it has seen all
+// eachMissedLocked calls f with the events that a session has missed since offset, in order, until f is false. It is false then, and where what was missed is not known any
+// more.
+func (r *recovery) eachMissedLocked(s *lostSession, offset string, f func(*kept) bool) bool {
 	from, ok := r.position(s, offset)
 	if !ok || from < r.floor {
-		return nil, false
+		return false
 	}
 	i, _ := slices.BinarySearchFunc(r.events, from+1, func(k kept, n uint64) int {
 		switch {
@@ -217,15 +223,23 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 		}
 		return 0
 	})
-	size, at := 0, int64(0)
 	for ; i < len(r.events); i++ {
-		k := &r.events[i]
-		if !s.missed(k) {
-			continue
+		if k := &r.events[i]; s.missed(k) && !f(k) {
+			return false
 		}
+	}
+	return true
+}
+
+// replayLocked collects what a session has missed since offset, in order. ok is false where that is not known
+// any more, or more than an outbox holds.
+func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
+	c.started, c.sent = r.space.counter, sentEvents{} // but for what is replayed it has seen all
+	size, at := 0, int64(0)
+	ok = r.eachMissedLocked(s, offset, func(k *kept) bool {
 		p := k.event.packet(c)
 		if size += p.Size(); size > r.space.hub.set.limits.Outbox {
-			return nil, false
+			return false
 		}
 		if len(packets) == 0 {
 			c.started = k.number - 1
@@ -237,6 +251,10 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 		}
 		c.sent.add(k.number, aged)
 		at = k.at
+		return true
+	})
+	if !ok {
+		return nil, false
 	}
 	return packets, true
 }
@@ -248,10 +266,13 @@ func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 	if offset != "" {
 		epoch, number, ok := strings.Cut(offset, ".")
 		n, err := strconv.ParseUint(number, 10, 64)
-		if !ok || err != nil || epoch != r.space.epoch || n > r.space.counter {
+		switch {
+		case offset == s.came: // it was sent nothing here
+		case !ok || err != nil || epoch != r.space.epoch || n > r.space.counter:
 			return 0, false
+		default:
+			seen = max(n, s.started)
 		}
-		seen = max(n, s.started)
 	}
 	past := s.sent.seen(seen, s.until)
 	for _, n := range s.unacked {

@@ -32,7 +32,8 @@ type snapshot struct {
 	Epoch string      `json:"epoch"`
 	Last  uint64      `json:"last"` // number of the last event that the client was sent; 0: none
 	Rooms []roomPlace `json:"rooms"`
-	Back  time.Time   `json:"back"` // until when presence waits
+	Back  time.Time   `json:"back"`           // until when presence waits
+	Seen  []seenPlace `json:"seen,omitempty"` // in a cluster
 }
 
 // roomPlace is up to where a client has seen a room's log.
@@ -61,10 +62,10 @@ func (p page) closeKept(back time.Time) {
 
 func (c *Client) snapLocked(back time.Time) {
 	sp := c.space
-	if _, ok := sp.hub.set.store.(Keeper); !ok || c.pid == (pid{}) || c.rare != nil && len(c.rare.values) > 0 {
+	if sp.hub.keeper() == nil || c.pid == (pid{}) || c.rare != nil && len(c.rare.values) > 0 {
 		return // what the host has Set stays in this process
 	}
-	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Last: c.sent.last, Back: back, Rooms: make([]roomPlace, len(c.rooms))}
+	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Last: c.sent.last, Back: back, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(c.rooms))}
 	for i := range c.rooms {
 		name := c.rooms[i].room.name
 		end, known := sp.hub.journal.endLocked(sp, name)
@@ -121,7 +122,7 @@ func keptKey(of ...string) string {
 
 // keepPresence hands over who is in the rooms.
 func (h *core) keepPresence(back time.Time) {
-	if _, ok := h.set.store.(Keeper); !ok || h.set.recoveryWindow == 0 {
+	if h.keeper() == nil || h.set.recoveryWindow == 0 || h.nodes != nil { // the other nodes know who is there
 		return
 	}
 	for _, sp := range h.spaces {
@@ -176,12 +177,21 @@ func (k *keeping) work(h *core) {
 	}
 }
 
+// keeper is where sessions are kept: the cluster, or a store that can; nil: nowhere.
+func (h *core) keeper() Keeper {
+	if h.nodes != nil {
+		return h.nodes.of
+	}
+	k, _ := h.set.store.(Keeper)
+	return k
+}
+
 func (h *core) keep(values []Kept) (err error) {
 	ctx, cancel := context.WithTimeout(h.life, h.set.timeouts.Store)
 	defer cancel()
 	defer h.observed(&ctx, "keep", &err)()
 	defer recovered(&err)
-	return h.set.store.(Keeper).Keep(ctx, values)
+	return h.keeper().Keep(ctx, values)
 }
 
 func (h *core) take(ctx context.Context, key string) (value []byte, err error) {
@@ -189,12 +199,14 @@ func (h *core) take(ctx context.Context, key string) (value []byte, err error) {
 	defer cancel()
 	defer h.observed(&ctx, "take", &err)()
 	defer recovered(&err)
-	return h.set.store.(Keeper).Take(ctx, key)
+	return h.keeper().Take(ctx, key)
 }
 
 // revival is a session of another process that was found in the store.
 type revival struct {
 	snapshot
+	asked  time.Time
+	missed []*outgoing // that its node has had for it
 	rooms  []revivedRoom
 	number uint64 // the namespace's counter before the rooms were read
 }
@@ -207,18 +219,22 @@ type revivedRoom struct {
 	members []Member // who was there; nil: known already, or not kept
 }
 
-// revive looks in the store for the session that a client wants back. nil: it is not there, or cannot be made whole.
+// revive looks for the session that a client wants back, at another node or where it was kept. nil: it is not there, or cannot be made whole.
 func (sp *space) revive(ctx context.Context, t *ticket) *revival {
-	if _, ok := sp.hub.set.store.(Keeper); !ok {
+	if sp.hub.keeper() == nil {
 		return nil
 	}
-	value, err := sp.hub.take(ctx, keptKey("session", sp.name, t.pid.String()))
-	if err != nil {
-		sp.hub.log().ErrorContext(ctx, "chat: store failed", "error", err, "call", "take")
+	ctx, cancel := context.WithTimeout(ctx, max(handoverWithin, sp.hub.set.timeouts.Store))
+	defer cancel()
+	r := &revival{asked: time.Now()}
+	a := sp.fetch(ctx, t)
+	if a.Snapshot == nil || !sp.caughtUp(ctx, a.Snapshot.Seen) {
 		return nil
 	}
-	r := &revival{}
-	if value == nil || json.Unmarshal(value, &r.snapshot) != nil || r.ID != t.sid || !sp.sameUser(r.User, t.user.ID) || !r.seenAll(t.offset) {
+	r.snapshot = *a.Snapshot
+	var err error
+	if r.missed, err = a.missedThere(sp); err != nil {
+		sp.hub.log().ErrorContext(ctx, "chat: a session cannot be read", "error", err)
 		return nil
 	}
 	sp.mu.Lock()
@@ -240,8 +256,10 @@ func (sp *space) revive(ctx context.Context, t *ticket) *revival {
 		}
 		r.rooms = append(r.rooms, rr)
 	}
-	for i := range r.rooms {
-		r.rooms[i].members = sp.takePresence(ctx, r.rooms[i].name)
+	if sp.hub.nodes == nil {
+		for i := range r.rooms {
+			r.rooms[i].members = sp.takePresence(ctx, r.rooms[i].name)
+		}
 	}
 	return r
 }
@@ -318,45 +336,54 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 	if r == nil || sp.clients[r.ID] != nil {
 		return nil, false
 	}
-	var missed []socketio.Encoded
-	for i := range r.rooms {
-		var ok bool
-		if missed, ok = sp.missedLocked(missed, &r.rooms[i], r.number); !ok {
-			return nil, false
-		}
+	missed, ok := sp.sinceLocked(r.missed, r)
+	for i := 0; ok && i < len(r.rooms); i++ {
+		missed, ok = sp.missedLocked(missed, &r.rooms[i], r.number)
+	}
+	if !ok {
+		return nil, false
 	}
 	c.id, c.pid, c.recovered = r.ID, t.pid, true
 	if c.userID == "" {
 		c.userID = r.User
 	}
 	c.started, c.sent = sp.counter, sentEvents{}
+	if len(missed) == 0 && t.offset != "" {
+		c.rareLocked().came = t.offset
+	}
 	packets := make([]*engineio.Packet, len(missed))
-	for i, enc := range missed {
-		o := &outgoing{space: sp, name: "new_message", args: enc}
+	size := 0
+	for i, o := range missed {
 		if i == len(missed)-1 { // of a replay that breaks off the client must not think that it has seen all
 			o.offset = sp.offset()
 			c.sent.add(sp.counter, sp.recovery.aged)
 		}
 		packets[i] = o.packet(c)
+		size += packets[i].Size()
+	}
+	if size > sp.hub.set.limits.Outbox {
+		c.id, c.pid, c.recovered = "", pid{}, false
+		return nil, false
 	}
 	return packets, true
 }
 
 // missedLocked appends what was written in a room since: what was read, and what has been delivered here meanwhile.
-func (sp *space) missedLocked(to []socketio.Encoded, r *revivedRoom, number uint64) ([]socketio.Encoded, bool) {
+func (sp *space) missedLocked(to []*outgoing, r *revivedRoom, number uint64) ([]*outgoing, bool) {
+	entry := func(enc socketio.Encoded) { to = append(to, &outgoing{space: sp, name: "new_message", args: enc}) }
 	for i := range r.entries {
 		text, err := r.entries[i].appendJSON(nil)
 		if err != nil {
 			return nil, false
 		}
-		to = append(to, socketio.Encoded{JSON: text})
+		entry(socketio.Encoded{JSON: text})
 	}
 	end, known := sp.hub.journal.endLocked(sp, r.name)
 	next := r.end + 1
 	for i := range sp.recovery.events {
 		k := &sp.recovery.events[i]
 		if k.number > number && k.event.seq == next && len(k.to.rooms) == 1 && k.to.rooms[0] == r.name {
-			to = append(to, k.event.args)
+			entry(k.event.args)
 			next++
 		}
 	}

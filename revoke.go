@@ -2,6 +2,8 @@ package chat
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 )
@@ -38,7 +40,7 @@ func WithTokenLife(d time.Duration) Option {
 // recoveries and refreshes are refused while their tokens are not issued (User.Issued) after now: until WithTokenLife is over. A User whose Issued is not known is
 // refused for all that time.
 //
-// Where the store is a Revoker the revocation is kept there, and holds after a restart, and within some 10 s for connects to other nodes. It holds here also when
+// Where the store is a Revoker the revocation is kept there, and holds after a restart, and within some 10 s for connects to other nodes without a cluster. In a cluster it acts on all nodes at once. It holds here also when
 // that fails, of which the error tells.
 func (h *Hub) Revoke(ctx context.Context, userID string) error {
 	if userID == "" {
@@ -62,6 +64,16 @@ func (h *Hub) CheckUser(ctx context.Context, u User) error { return h.core.check
 func (h *core) revoke(ctx context.Context, r Revocation) (err error) {
 	r.At = time.Now()
 	r.Until = r.At.Add(h.set.tokenLife)
+	h.revokeHere(r)
+	body, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.keepRevocation(ctx, r), h.nodes.tell(ctx, noticeRevoked, appendBytes(nil, body)))
+}
+
+// revokeHere acts on this node.
+func (h *core) revokeHere(r Revocation) {
 	h.revoked.add(r) // first: who comes in after this is refused, who has come in before is found below
 	for _, sp := range h.spaces {
 		for _, c := range sp.revokedBy(&r) {
@@ -69,6 +81,9 @@ func (h *core) revoke(ctx context.Context, r Revocation) (err error) {
 			c.endWith(whyRevoked)
 		}
 	}
+}
+
+func (h *core) keepRevocation(ctx context.Context, r Revocation) (err error) {
 	keeper, ok := h.set.store.(Revoker)
 	if !ok {
 		return nil

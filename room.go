@@ -73,10 +73,15 @@ func (r Room) Post(ctx context.Context, p Post) (Entry, error) {
 	return r.space.post(ctx, &appending{entry: e})
 }
 
-// Members are the users in the room, by id.
+// Members are the users in the room, by id, on all nodes of a cluster.
 func (r Room) Members(ctx context.Context) ([]Member, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if r.space.hub.nodes != nil && validRoom(r.name) {
+		if err := r.space.waitPresence(ctx, r.name); err != nil {
+			return nil, err
+		}
 	}
 	r.space.mu.Lock()
 	members := r.space.membersLocked(r.name, -1)

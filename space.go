@@ -40,6 +40,11 @@ type space struct {
 	asked      map[string]bool // rooms whose presence of before the start the store was asked for
 	askedSince time.Time
 	later      *time.Timer // ends the wait of presence in large rooms; nil: nothing waits
+
+	// In a cluster:
+	seen        map[place]uint64 // up to where events of each node are delivered and kept here
+	dropped     map[place]uint64 // up to where they are not kept any more
+	typingThere map[remoteTypist]*time.Timer
 }
 
 // room is what the Hub knows of a room that has somebody in it.
@@ -47,12 +52,21 @@ type room struct {
 	name    string
 	members []*Client
 	users   map[string]*presence
+	asking  *asking   // who is there on other nodes; nil: that is known, or the Hub is alone
+	asked   bool      // they were asked before
+	empty   time.Time // in a cluster, since when nobody of this node has been in it
 }
+
+const epochLen = 8
 
 func newSpace(h *core, set *spaceSettings) *space {
 	epoch, _ := newSession()
+	epoch = epoch[:epochLen]
+	if h.nodes != nil { // which a client's offset then leads to
+		epoch = h.nodes.tag + epoch
+	}
 	sp := &space{
-		hub: h, name: set.name, set: set, handlers: make(map[string]Handler), epoch: epoch[:8],
+		hub: h, name: set.name, set: set, handlers: make(map[string]Handler), epoch: epoch,
 		clients: map[string]*Client{}, users: map[string]*Client{}, rooms: map[string]*room{},
 		perAddr: map[string]int{}, arriving: map[string]int{}, typing: map[typist]*time.Timer{}, rates: newRates(set.rates),
 	}
@@ -78,6 +92,7 @@ type outgoing struct {
 	args   socketio.Encoded
 	offset string
 	seq    uint64 // of the log's entry that it brings; 0: it brings none
+	origin origin // in a cluster; zero: it was not published
 	author string // of the log's entry that it brings; empty: it brings none, or nobody's
 	encodings
 	aliased map[uint8]*encodings // for clients that know the namespace by another name
@@ -123,20 +138,22 @@ func (sp *space) emit(ctx context.Context, to *audience, event string, args []an
 	if err != nil {
 		return err
 	}
+	var notice []byte
+	if sp.hub.nodes != nil {
+		notice = sp.eventNotice(ctx, to, event, enc)
+	}
 	begin := sp.hub.now()
 	sp.mu.Lock()
 	if sp.closed {
 		sp.mu.Unlock()
 		return ErrClosed
 	}
-	n := sp.sendLocked(to, event, enc, true)
+	o := sp.numberLocked(event, enc)
+	sp.publishLocked(to, o, notice)
+	n := sp.deliverLocked(to, o, true)
 	sp.bridgeLocked(to, event, enc)
 	sp.mu.Unlock()
-	d := Delivery{Namespace: sp.name, Event: event, Clients: n, Bytes: len(enc.JSON), Begin: begin}
-	if len(to.rooms) == 1 && len(to.users)+len(to.clients) == 0 {
-		d.Room = to.rooms[0]
-	}
-	sp.hub.delivered(ctx, &d)
+	sp.hub.delivered(ctx, &Delivery{Namespace: sp.name, Event: event, Room: to.room(), Clients: n, Bytes: len(enc.JSON), Begin: begin})
 	return nil
 }
 
@@ -183,12 +200,13 @@ func (sp *space) subscribeLocked(c *Client, name string) *presence {
 		return nil
 	}
 	r := sp.roomLocked(name)
+	r.empty = time.Time{}
 	c.rooms = append(c.rooms, membership{room: r, index: len(r.members), since: sp.counter})
 	r.members = append(r.members, c)
 	for _, f := range sp.set.onJoin {
 		c.push(job{hook: func() { f(c.handlerContext(), c, name) }})
 	}
-	return r.arriveLocked(c)
+	return sp.arriveLocked(r, c)
 }
 
 // roomLocked is a room that somebody is about to be in.
@@ -196,8 +214,12 @@ func (sp *space) roomLocked(name string) *room {
 	r := sp.rooms[name]
 	if r == nil {
 		r = &room{name: name, users: map[string]*presence{}}
+		if sp.hub.nodes != nil {
+			r.empty = time.Now()
+		}
 		sp.rooms[name] = r
 		sp.hub.journal.open(sp, name)
+		sp.askPresenceLocked(r)
 	}
 	return r
 }
@@ -231,12 +253,22 @@ func (sp *space) watched(room string) bool {
 	return sp.rooms[room] != nil || len(sp.recovery.lost) > 0
 }
 
-// dropRoomLocked forgets a room that nobody is in.
+// dropRoomLocked forgets a room that nobody is in. In a cluster dropEmpty does, later.
 func (sp *space) dropRoomLocked(r *room) {
-	if len(r.members) == 0 && len(r.users) == 0 && sp.rooms[r.name] == r {
-		delete(sp.rooms, r.name)
-		sp.outliveLocked(r.name)
+	switch {
+	case len(r.members) > 0 || sp.rooms[r.name] != r:
+	case sp.hub.nodes != nil && !sp.closed:
+		if r.empty.IsZero() {
+			r.empty = time.Now()
+		}
+	case len(r.users) == 0:
+		sp.forgetRoomLocked(r)
 	}
+}
+
+func (sp *space) forgetRoomLocked(r *room) {
+	delete(sp.rooms, r.name)
+	sp.outliveLocked(r.name)
 }
 
 // outliveLocked: who comes back to a room by recovery counts on its log, however long before nothing had been written there.
@@ -332,6 +364,10 @@ func (sp *space) close() {
 		t.Stop()
 	}
 	clear(sp.typing)
+	for _, t := range sp.typingThere {
+		t.Stop()
+	}
+	clear(sp.typingThere)
 	for _, c := range sp.clients { // that the end of Shutdown's context cuts off
 		if c.rare != nil && c.rare.expiry != nil {
 			c.rare.expiry.Stop()

@@ -1,5 +1,7 @@
 package chat
 
+import "time"
+
 // Stats are counts of a whole Hub: of now, and, those of type int64, since New.
 type Stats struct {
 	Clients       int // connected, in all namespaces
@@ -22,6 +24,13 @@ type Stats struct {
 	Evicted      map[string]int64    // clients disconnected by the Hub, by OnDisconnect's reason
 	Limited      map[LimitStep]int64 // see WithRates
 	Cut          int64               // clients that the end of Shutdown's context has cut off
+
+	Nodes          int           // of the cluster, this one included; 0: there is no cluster
+	ClusterAway    time.Duration // for how long the cluster has not answered; 0: it does
+	ClusterQueue   int           // bytes on their way to the cluster
+	ClusterLost    int64         // publications of other nodes that did not arrive. Entries among them were read from the store
+	ClusterDropped int64         // events that the other nodes did not get, since too much was waiting for the cluster
+	ClusterUnread  int64         // notices that this version cannot read
 }
 
 // Stats counts. It looks at every session; once a second is often enough.
@@ -42,11 +51,26 @@ func (h *Hub) Stats() Stats {
 	for i, reason := range evictions {
 		s.Evicted[reason] = c.evicted[i].Load()
 	}
+	c.nodes.count(&s)
 	for _, sp := range c.spaces {
 		sp.mu.Lock()
 		s.Clients += len(sp.clients)
-		s.Rooms += len(sp.rooms)
+		s.Rooms += len(sp.rooms) // in a cluster those too that nobody is in any more, for a while
 		sp.mu.Unlock()
 	}
 	return s
+}
+
+func (n *nodes) count(s *Stats) {
+	if n == nil {
+		return
+	}
+	s.Nodes = len(n.others()) + 1
+	if since, away := n.isAway(); away {
+		s.ClusterAway = time.Since(since)
+	}
+	n.relay.mu.Lock()
+	s.ClusterQueue = n.relay.bytes
+	n.relay.mu.Unlock()
+	s.ClusterLost, s.ClusterDropped, s.ClusterUnread = n.lost.Load(), n.relay.dropped.Load(), n.unread.Load()
 }

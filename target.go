@@ -107,12 +107,24 @@ type ClientInfo struct {
 	Protocol  int
 }
 
-// Clients describes the target's clients.
+// Clients describes the target's clients, on all nodes of a cluster. A *NodesError names the nodes that did not answer.
 func (t Target) Clients(ctx context.Context) ([]ClientInfo, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var out []ClientInfo
+	if t.to.none {
+		return nil, nil
+	}
+	out := t.infos()
+	there, err := askAll[[]ClientInfo](ctx, t.space.hub.nodes, "clients", targetQuestion{t.space.name, t.to.forQuestion()})
+	for _, infos := range there {
+		out = append(out, infos...)
+	}
+	return out, err
+}
+
+// infos describes those of this node.
+func (t Target) infos() (out []ClientInfo) {
 	t.space.mu.Lock()
 	defer t.space.mu.Unlock()
 	t.space.eachLocked(&t.to, func(c *Client) {
@@ -120,34 +132,39 @@ func (t Target) Clients(ctx context.Context) ([]ClientInfo, error) {
 			ID: c.id, UserID: c.userID, Name: c.User().Name, Rooms: c.roomNamesLocked(), Transport: c.sess.Transport(), Protocol: c.Protocol(),
 		})
 	})
-	return out, nil
+	return out
 }
 
 // Disconnect ends the connections of the target's clients to the namespace: they get a disconnect packet,
-// stay away until their page connects again, and recover nothing.
-func (t Target) Disconnect(ctx context.Context) error {
-	t.bridge(ctx, BridgeDisconnect)
-	return t.each(ctx, func(c *Client) error { c.Disconnect(); return nil })
-}
+// stay away until their page connects again, and recover nothing. In a cluster it returns when the other nodes' share is on its way to them; an error says that it may not
+// be.
+func (t Target) Disconnect(ctx context.Context) error { return t.act(ctx, actDisconnect, "") }
 
-// Join subscribes the target's clients to a room; no policy is asked.
+// Join subscribes the target's clients to a room; no policy is asked. Of a cluster's other nodes: see Disconnect.
 func (t Target) Join(ctx context.Context, room string) error {
-	t.bridge(ctx, BridgeJoin, room)
-	return t.each(ctx, func(c *Client) error { return c.Join(ctx, room) })
-}
-
-// Leave ends the subscription of the target's clients to a room.
-func (t Target) Leave(ctx context.Context, room string) error {
-	t.bridge(ctx, BridgeLeave, room)
-	return t.each(ctx, func(c *Client) error { return c.Leave(ctx, room) })
-}
-
-func (t Target) each(ctx context.Context, f func(*Client) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if !validRoom(room) {
+		return Errorf(InvalidPayload, "%q is not a room's name", room)
 	}
-	for _, c := range t.clients() {
-		if err := f(c); err != nil && !errors.Is(err, ErrDisconnected) { // who has left meanwhile is no failure
+	return t.act(ctx, actJoin, room)
+}
+
+// Leave ends the subscription of the target's clients to a room. Of a cluster's other nodes: see Disconnect.
+func (t Target) Leave(ctx context.Context, room string) error { return t.act(ctx, actLeave, room) }
+
+// act does something to an audience's clients of this node.
+func (sp *space) act(to *audience, what byte, room string) error {
+	ctx := context.Background()
+	for _, c := range (Target{space: sp, to: *to}).clients() {
+		var err error
+		switch what {
+		case actJoin:
+			err = c.Join(ctx, room)
+		case actLeave:
+			err = c.Leave(ctx, room)
+		case actDisconnect:
+			c.Disconnect()
+		}
+		if err != nil && !errors.Is(err, ErrDisconnected) { // who has left meanwhile is no failure
 			return err
 		}
 	}

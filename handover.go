@@ -1,0 +1,205 @@
+package chat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/parleychat/chat/internal/socketio"
+)
+
+// In a cluster a client may come back to another node than the one that it was lost on. That one is asked for the session and for what was missed; what
+// it has not seen itself is added by the node that asks, from its own events: each knows up to where the other has seen those of every node (space.seen).
+
+const (
+	handoverWithin = 3 * time.Second // to find a session and to catch up with its node
+	handoverAskAll = 16              // nodes at most are asked for a session whose node is not known
+	newsOverlap    = time.Second     // of presence: its events have no common numbers
+)
+
+// sessionQuestion asks for a session, which ends there. The pid's knowledge is what gives it away: see pid.
+type sessionQuestion struct {
+	Space, PID, ID, Offset string
+	User                   User // but for its Data
+}
+
+// handover is a session that goes to another node. A zero one is none.
+type handover struct {
+	Snapshot *snapshot
+	Missed   []missedEvent // in order
+}
+
+// missedEvent is one that the session's node has had for it, and that it has not seen.
+type missedEvent struct {
+	Name        string
+	JSON        json.RawMessage // an array
+	Attachments [][]byte        `json:",omitempty"`
+}
+
+// seenPlace is up to where the session's node has had a node's events.
+type seenPlace struct {
+	Tag    string `json:"t"`
+	Stream int    `json:"s"`
+	Number uint64 `json:"n"`
+}
+
+// seenLocked is the namespace's seen, for another node.
+func (sp *space) seenLocked() []seenPlace {
+	if sp.hub.nodes == nil {
+		return nil
+	}
+	places := make([]seenPlace, 0, len(sp.seen))
+	for p, number := range sp.seen {
+		places = append(places, seenPlace{p.tag, p.stream, number})
+	}
+	return places
+}
+
+// answerSession gives a lost session away. One whose connection counts as alive here is cut first.
+func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover, error) {
+	sp := n.hub.spaces[q.Space]
+	secret, _, _ := parsePID(q.PID)
+	if sp == nil || secret == (pid{}) || sp.recovery.window == 0 {
+		return handover{}, nil
+	}
+	t := &ticket{space: sp, pid: secret, sid: q.ID, user: q.User, values: ctx}
+	sp.findLost(ctx, t)
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	s := t.lost
+	if s == nil || sp.recovery.lost[secret] != s || len(s.values) > 0 { // what the host has Set stays in this process
+		return handover{}, nil
+	}
+	s.rooms = slices.DeleteFunc(s.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
+	a := handover{Snapshot: &snapshot{ID: s.id, User: s.userID, Epoch: sp.epoch, Seen: sp.seenLocked()}}
+	for _, m := range s.rooms {
+		end, known := n.hub.journal.endLocked(sp, m.room.name)
+		if !known {
+			return handover{}, nil
+		}
+		a.Snapshot.Rooms = append(a.Snapshot.Rooms, roomPlace{m.room.name, end})
+	}
+	room := n.hub.set.limits.Outbox
+	ok := sp.recovery.eachMissedLocked(s, q.Offset, func(k *kept) bool {
+		enc := k.event.args
+		a.Missed = append(a.Missed, missedEvent{k.event.name, slices.Concat([]byte("["), enc.JSON, []byte("]")), enc.Attachments})
+		room -= int(k.size) / 2
+		return room >= 0
+	})
+	if !ok {
+		return handover{}, nil
+	}
+	sp.recovery.removeLocked(secret, s)
+	return a, nil
+}
+
+// fetch looks for a session of another node: at that node, or where it was kept.
+func (sp *space) fetch(ctx context.Context, t *ticket) (a handover) {
+	h := sp.hub
+	if n := h.nodes; n != nil {
+		q := sessionQuestion{Space: sp.name, PID: t.pid.text(t.sid, ""), ID: t.sid, User: t.user, Offset: t.offset}
+		q.User.Data = nil
+		for _, tag := range n.holders(t) {
+			if a, err := ask[handover](ctx, n, tag, "session", q); err != nil {
+				n.failed("ask for a session", err)
+			} else if a.Snapshot != nil && a.Snapshot.ID == t.sid && sp.sameUser(a.Snapshot.User, t.user.ID) {
+				return a
+			}
+		}
+	}
+	if h.keeper() == nil {
+		return a
+	}
+	value, err := h.take(ctx, keptKey("session", sp.name, t.pid.String()))
+	if err != nil {
+		h.log().ErrorContext(ctx, "chat: a session was not looked up", "error", err)
+		return a
+	}
+	var s snapshot
+	if value == nil || json.Unmarshal(value, &s) != nil || s.ID != t.sid || !sp.sameUser(s.User, t.user.ID) || !s.seenAll(t.offset) {
+		return a
+	}
+	return handover{Snapshot: &s}
+}
+
+// holders are the nodes that may have a session, the likeliest first: the one whose offset the client has, the one where it began; then, while there are few, the others.
+func (n *nodes) holders(t *ticket) (tags []string) {
+	others := n.others()
+	add := func(tag string) {
+		if slices.Contains(others, tag) && !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
+	if len(t.offset) > tagLen {
+		add(t.offset[:tagLen])
+	}
+	add(t.home)
+	if len(others) <= handoverAskAll {
+		for _, tag := range others {
+			add(tag)
+		}
+	}
+	return tags
+}
+
+// caughtUp waits until what a session's node has seen is seen here, too. It is false where that cannot be known.
+func (sp *space) caughtUp(ctx context.Context, seen []seenPlace) bool {
+	n := sp.hub.nodes
+	if n == nil {
+		return true
+	}
+	for _, p := range seen {
+		if p.Stream < 0 || p.Stream >= len(n.streams) || !n.waitReceived(ctx, p.Stream, p.Tag, p.Number) {
+			return false
+		}
+	}
+	return true
+}
+
+// sinceLocked appends the events that a session's node had not seen, in their order here. It is false where some of them are not kept any more.
+func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
+	if sp.hub.nodes == nil {
+		return to, true
+	}
+	seen := make(map[place]uint64, len(r.Seen))
+	for _, p := range r.Seen {
+		at := place{p.Tag, p.Stream}
+		seen[at] = p.Number
+		if sp.dropped[at] > p.Number {
+			return to, false
+		}
+	}
+	s := &lostSession{id: r.ID, userID: r.User}
+	for i := range r.rooms {
+		s.rooms = append(s.rooms, membership{room: &room{name: r.rooms[i].name}})
+	}
+	unknown, news := r.asked.Add(-2*newsOverlap).UnixNano(), r.asked.Add(-newsOverlap).UnixNano()
+	for i := range sp.recovery.events {
+		k := &sp.recovery.events[i]
+		o := k.event.origin
+		number, known := seen[place{o.tag, o.stream}]
+		switch {
+		case k.event.seq != 0: // the room's log has it
+			continue
+		case o.tag == "" && k.at < news, o.tag != "" && known && o.number <= number, o.tag != "" && !known && k.at < unknown:
+			continue
+		}
+		if s.missed(k) {
+			to = append(to, &outgoing{space: sp, name: k.event.name, args: k.event.args})
+		}
+	}
+	return to, true
+}
+
+// missedThere are the events that a session's node has given along.
+func (a *handover) missedThere(sp *space) (events []*outgoing, err error) {
+	for _, e := range a.Missed {
+		if len(e.JSON) < 2 || e.JSON[0] != '[' || e.Name == "" {
+			return nil, errors.New("chat: an event of a session cannot be read")
+		}
+		events = append(events, &outgoing{space: sp, name: e.Name, args: socketio.Encoded{JSON: e.JSON[1 : len(e.JSON)-1], Attachments: e.Attachments}})
+	}
+	return events, nil
+}

@@ -1,0 +1,505 @@
+package chat
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	nodesTick    = time.Second      // how often a node tells up to where it has published, where that has changed
+	tellAnyway   = 5                // ticks after which it does in any case
+	checkEvery   = 10 * time.Second // of logs that were written in of late
+	checkWritten = time.Minute      // of late
+	fencedMost   = 1000             // names of leases that are over
+	leaveWithin  = 2 * time.Second
+)
+
+// nodes is the Hub's part in its Cluster. It is a ClusterHandler.
+type nodes struct {
+	hub   *core
+	of    Cluster
+	tag   string
+	relay relay
+
+	life  context.Context // of what it asks the cluster; ends last in Shutdown
+	end   context.CancelFunc
+	tasks tracker
+
+	mu     sync.Mutex // guards what follows; below a namespace's
+	name   string     // of the lease; empty: there was none yet
+	live   map[string]Node
+	fenced []string      // names of leases that are over, the last ones
+	away   time.Time     // since when the cluster is away; zero: it is here
+	gone   chan struct{} // closed while it is away
+	told   time.Time     // when a failure was last logged
+	untold int
+
+	streams   []inStream
+	left      atomic.Bool
+	lost      atomic.Int64
+	unread    atomic.Int64
+	signals   map[byte]func(tag string, body reader)
+	questions map[string]func(ctx context.Context, body []byte) (any, error)
+}
+
+// inStream is what was received of a stream.
+type inStream struct {
+	mu      sync.Mutex // guards what follows; taken by the stream's reader alone for longer than a look
+	from    map[string]*publisher
+	changed chan struct{} // closed with the next notice; nil: nobody waits
+}
+
+// publisher is what was received of a node in one stream.
+type publisher struct {
+	base   uint64 // what was published before the first notice that was received
+	last   uint64
+	expect uint64 // what the node says it has published: not received a tick later it may be lost
+	late   uint64 // what was looked for elsewhere for that reason
+}
+
+// newNodes is nil for a Hub that is alone.
+func newNodes(h *core) *nodes {
+	if h.set.cluster == nil {
+		return nil
+	}
+	n := &nodes{hub: h, of: h.set.cluster, tag: newTag(), live: map[string]Node{}, away: time.Now(), gone: make(chan struct{})}
+	close(n.gone)
+	n.life, n.end = context.WithCancel(context.Background())
+	n.streams = make([]inStream, max(n.of.Streams(), 1))
+	for i := range n.streams {
+		n.streams[i].from = map[string]*publisher{}
+	}
+	n.relay = relay{nodes: n, numbers: make([]uint64, len(n.streams)), marks: map[markKey]Mark{}}
+	n.signals = map[byte]func(string, reader){signalCounters: n.counted, signalTyping: n.typed}
+	n.questions = n.newQuestions()
+	return n
+}
+
+// ownTag is empty for a Hub that is alone.
+func (n *nodes) ownTag() string {
+	if n == nil {
+		return ""
+	}
+	return n.tag
+}
+
+// newTag is 6 letters and digits.
+func newTag() string {
+	const letters = "abcdefghijklmnopqrstuvwxyz234567"
+	var b [tagLen]byte
+	_, _ = rand.Read(b[:]) // never fails
+	for i := range b {
+		b[i] = letters[b[i]%byte(len(letters))]
+	}
+	return string(b[:])
+}
+
+func (n *nodes) join() error {
+	if n == nil {
+		return nil
+	}
+	if err := n.of.Join(Node{Tag: n.tag, Address: n.hub.set.nodeAddress}, n); err != nil {
+		return fmt.Errorf("chat: cluster: %w", err)
+	}
+	if n.tasks.enter() {
+		go n.run()
+	}
+	return nil
+}
+
+// leave publishes what is queued, within ctx, and ends the node.
+func (n *nodes) leave(ctx context.Context) {
+	if n == nil {
+		return
+	}
+	flushing, cancel := context.WithTimeout(ctx, leaveWithin)
+	select {
+	case <-n.relay.flushed():
+	case <-flushing.Done():
+	}
+	cancel()
+	n.end()
+	if !n.left.CompareAndSwap(false, true) {
+		return
+	}
+	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
+	defer cancel()
+	if err := n.call(left, n.of.Leave); err != nil {
+		n.hub.log().Warn("chat: cluster was not left", "error", err)
+	}
+	<-n.tasks.shutDown()
+}
+
+// call calls the host's Cluster; its panic is an error like any other.
+func (n *nodes) call(ctx context.Context, f func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("chat: panic in the cluster: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f(ctx)
+}
+
+// stream is that of a room; of what is about more than one room it is that of the room without a name.
+func (n *nodes) stream(space, room string) int {
+	if len(n.streams) == 1 {
+		return 0
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(space))
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write([]byte(room))
+	return int(h.Sum32() % uint32(len(n.streams)))
+}
+
+// run does what is due by the clock.
+func (n *nodes) run() {
+	defer n.tasks.leave()
+	tick := time.NewTicker(nodesTick)
+	defer tick.Stop()
+	var before []uint64
+	checked := time.Now()
+	for i := 1; ; i++ {
+		select {
+		case <-n.life.Done():
+			return
+		case <-tick.C:
+		}
+		if now := n.relay.counters(); i%tellAnyway == 0 || !slices.Equal(now, before) {
+			n.tellCounters(now)
+			before = now
+		}
+		if time.Since(checked) >= checkEvery {
+			checked = time.Now()
+			n.hub.journal.checkWritten(checked.Add(-checkWritten))
+			for _, sp := range n.hub.spaces {
+				sp.dropEmpty()
+			}
+		}
+	}
+}
+
+// failed logs a failure of the cluster, one a second.
+func (n *nodes) failed(what string, err error) {
+	n.mu.Lock()
+	now := time.Now()
+	if now.Sub(n.told) < time.Second {
+		n.untold++
+		n.mu.Unlock()
+		return
+	}
+	untold := n.untold
+	n.told, n.untold = now, 0
+	n.mu.Unlock()
+	n.hub.log().Error("chat: cluster failed", "call", what, "error", err, "failures_not_logged", untold)
+}
+
+// isAway tells since when the cluster is away.
+func (n *nodes) isAway() (since time.Time, away bool) {
+	if n == nil {
+		return time.Time{}, false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.away, !n.away.IsZero()
+}
+
+// goneFor tells whether the cluster has been away for as long.
+func (n *nodes) goneFor(d time.Duration) bool {
+	since, away := n.isAway()
+	return away && time.Since(since) >= d
+}
+
+// here sets whether the cluster answers, and tells whether that is news.
+func (n *nodes) here(yes bool) (news bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	news = yes != n.away.IsZero()
+	switch {
+	case yes && news:
+		n.away, n.gone = time.Time{}, make(chan struct{})
+	case news:
+		n.away = time.Now()
+		close(n.gone)
+	}
+	return news
+}
+
+// awaySoon is closed when the cluster is away.
+func (n *nodes) awaySoon() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.gone
+}
+
+// Joined implements ClusterHandler.
+func (n *nodes) Joined(name string) {
+	n.mu.Lock()
+	before := n.name
+	n.name = name
+	n.mu.Unlock()
+	n.here(true)
+	n.hub.log().Info("chat: node of the cluster", "node", name, "before", before)
+	for i := range n.streams {
+		n.pulse(i)
+	}
+	for _, sp := range n.hub.spaces {
+		sp.presentAgain()
+	}
+}
+
+// pulse lets others know from where on they receive what this node publishes in a stream.
+func (n *nodes) pulse(stream int) {
+	n.relay.add(stream, newNotice(noticePulse, n.tag, "", ""), nil)
+}
+
+// Up implements ClusterHandler.
+func (n *nodes) Up(other Node) {
+	if other.Tag == n.tag {
+		return
+	}
+	n.mu.Lock()
+	n.live[other.Tag] = other
+	n.mu.Unlock()
+	n.hub.log().Info("chat: another node", "node", other.Name, "address", other.Address)
+	for i := range n.streams {
+		n.pulse(i)
+	}
+}
+
+// Down implements ClusterHandler. What the node has saved and not published is in the store.
+func (n *nodes) Down(other Node) {
+	if other.Tag == n.tag {
+		return
+	}
+	n.mu.Lock()
+	if n.live[other.Tag].Name == other.Name {
+		delete(n.live, other.Tag)
+	}
+	n.fenced = append(n.fenced, other.Name)
+	n.fenced = n.fenced[max(0, len(n.fenced)-fencedMost):]
+	n.mu.Unlock()
+	n.hub.log().Warn("chat: a node is gone", "node", other.Name)
+	for _, sp := range n.hub.spaces {
+		sp.withoutNode(other.Name)
+	}
+	n.hub.journal.grown("", "")
+}
+
+// Away implements ClusterHandler.
+func (n *nodes) Away(err error) {
+	if n.here(false) {
+		n.hub.log().Error("chat: the cluster is away", "error", err)
+	}
+}
+
+// Back implements ClusterHandler. What was lost of the streams without a trace is found in the store, and in the marks.
+func (n *nodes) Back() {
+	if n.here(true) {
+		n.hub.log().Info("chat: the cluster is back")
+	}
+	for i := range n.streams {
+		n.pulse(i)
+	}
+	for _, sp := range n.hub.spaces {
+		sp.presentAgain() // a cluster that has lost its data has no marks
+	}
+	n.resync(-1)
+}
+
+// resync reads on the logs, and who is in the rooms, of a stream of which something was lost; of all of them where it is negative.
+func (n *nodes) resync(stream int) {
+	for _, sp := range n.hub.spaces {
+		sp.reloadPresence(stream)
+	}
+	n.hub.journal.grownIn(stream)
+}
+
+// Lost implements ClusterHandler.
+func (n *nodes) Lost(stream int) {
+	if stream < 0 || stream >= len(n.streams) {
+		return
+	}
+	n.hub.log().Warn("chat: a part of the cluster's stream was gone before it was read", "stream", stream)
+	n.resync(stream)
+}
+
+// Receive implements ClusterHandler.
+func (n *nodes) Receive(stream int, data []byte) {
+	tag, number, ok := readHead(data)
+	if !ok || stream < 0 || stream >= len(n.streams) {
+		n.unreadable(data)
+		return
+	}
+	if tag == n.tag {
+		return
+	}
+	st := &n.streams[stream]
+	st.mu.Lock()
+	p := st.from[tag]
+	if p != nil && number <= p.last { // it was published twice
+		st.mu.Unlock()
+		return
+	}
+	missing := uint64(0)
+	if p != nil {
+		missing = number - p.last - 1
+	}
+	st.mu.Unlock()
+	n.take(stream, data) // before it counts as received: see space.seen
+	st.mu.Lock()
+	if p == nil {
+		p = &publisher{base: number - 1}
+		st.from[tag] = p
+	}
+	p.last = number
+	st.wakeLocked()
+	st.mu.Unlock()
+	if missing > 0 {
+		n.missed(stream, tag, missing)
+	}
+}
+
+func (st *inStream) wakeLocked() {
+	if st.changed != nil {
+		close(st.changed)
+		st.changed = nil
+	}
+}
+
+func (n *nodes) missed(stream int, tag string, count uint64) {
+	n.lost.Add(int64(count))
+	n.hub.log().Warn("chat: the cluster has lost publications", "stream", stream, "node", tag, "count", count)
+	n.resync(stream)
+}
+
+func (n *nodes) unreadable(data []byte) {
+	n.unread.Add(1)
+	n.hub.log().Debug("chat: a notice of another node cannot be read", "bytes", len(data))
+}
+
+// waitReceived waits until what a node has published in a stream up to number has been received. It is false at the end of ctx, and where some of it was
+// published before this node has read the stream.
+func (n *nodes) waitReceived(ctx context.Context, stream int, tag string, number uint64) bool {
+	if tag == n.tag {
+		return true
+	}
+	st := &n.streams[stream]
+	for {
+		st.mu.Lock()
+		p := st.from[tag]
+		if p != nil && p.last >= number {
+			st.mu.Unlock()
+			return p.base <= number
+		}
+		if st.changed == nil {
+			st.changed = make(chan struct{})
+		}
+		changed := st.changed
+		st.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// Kinds of signals: the first byte.
+const (
+	signalCounters = 'c'
+	signalTyping   = 't'
+)
+
+// signal tells the other nodes something that may be lost.
+func (n *nodes) signal(kind byte, body []byte) {
+	n.of.Signal(append(append([]byte{noticeVersion, kind}, n.tag...), body...))
+}
+
+// Signaled implements ClusterHandler.
+func (n *nodes) Signaled(data []byte) {
+	if len(data) < 2+tagLen || data[0] != noticeVersion {
+		n.unreadable(data)
+		return
+	}
+	if f := n.signals[data[1]]; f != nil {
+		f(string(data[2:2+tagLen]), reader{rest: data[2+tagLen:]})
+	}
+}
+
+// tellCounters says up to where this node has published, so that the loss of a stream's end is found out.
+func (n *nodes) tellCounters(numbers []uint64) {
+	var b []byte
+	for _, number := range numbers {
+		b = binary.AppendUvarint(b, number)
+	}
+	n.signal(signalCounters, b)
+}
+
+func (n *nodes) counted(tag string, body reader) {
+	if tag == n.tag {
+		return
+	}
+	for i := range n.streams {
+		number := body.uint()
+		if body.err != nil {
+			return
+		}
+		st := &n.streams[i]
+		st.mu.Lock()
+		late := false
+		if p := st.from[tag]; p != nil {
+			late = p.last < p.expect && p.late < p.expect // a tick later; what is lost is counted when something comes after it
+			p.late, p.expect = p.expect, number
+		}
+		st.mu.Unlock()
+		if late {
+			n.resync(i)
+		}
+	}
+}
+
+// others are the tags of the other nodes.
+func (n *nodes) others() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	tags := make([]string, 0, len(n.live))
+	for tag := range n.live {
+		tags = append(tags, tag)
+	}
+	slices.Sort(tags)
+	return tags
+}
+
+// node is the other node of that tag.
+func (n *nodes) node(tag string) (Node, bool) {
+	if n == nil {
+		return Node{}, false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	other, ok := n.live[tag]
+	return other, ok
+}
+
+// leaseName is the name of this node's lease.
+func (n *nodes) leaseName() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.name
+}
+
+// isFenced tells whether a lease is over: what comes in its name comes too late.
+func (n *nodes) isFenced(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Contains(n.fenced, name)
+}
