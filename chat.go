@@ -48,6 +48,7 @@ type core struct {
 	handlers tracker
 	journal  journal
 	nodes    *nodes // nil: the Hub is alone
+	forwards *forwarding
 	revoked  revocations
 	keeping  keeping
 	ready    readiness
@@ -118,6 +119,7 @@ func New(opts ...Option) (*Hub, error) {
 		Accept: h.accept, Limited: h.crowded, Tag: h.nodes.ownTag(),
 	})
 	h.handler = h.newCORS().Handler(h.engine)
+	h.forwards = newForwarding(h)
 	if err := h.startBridge(); err != nil {
 		return nil, err
 	}
@@ -142,10 +144,17 @@ func New(opts ...Option) (*Hub, error) {
 // ServeHTTP serves one request of a Socket.IO client, whatever its path. It answers 403 to a page from an
 // origin that is not allowed.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, passed, ok := h.core.forwards.received(w, r)
+	if !ok {
+		return
+	}
 	if !h.core.originAllowed(r) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write([]byte(`{"code":4,"message":"Forbidden"}`)) // the client may be gone
+		return
+	}
+	if !passed && h.core.forwards.passOn(w, r) {
 		return
 	}
 	if r.Header.Get("Upgrade") != "" { // CORS is not about WebSockets: the check above is all that guards them

@@ -288,6 +288,7 @@ func (n *nodes) Down(other Node) {
 	n.fenced = n.fenced[max(0, len(n.fenced)-fencedMost):]
 	n.mu.Unlock()
 	n.hub.log().Warn("chat: a node is gone", "node", other.Name)
+	n.hub.forwards.down(other.Tag)
 	for _, sp := range n.hub.spaces {
 		sp.withoutNode(other.Name)
 	}

@@ -53,6 +53,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	begin := time.Now()
 	c.closeClients(ctx)
 	idle := c.engine.Wait(ctx.Done())
+	idle = c.forwards.close(ctx) && idle
 	for _, sp := range c.spaces {
 		sp.close()
 	}

@@ -31,6 +31,10 @@ type Stats struct {
 	ClusterLost    int64         // publications of other nodes that did not arrive. Entries among them were read from the store
 	ClusterDropped int64         // events that the other nodes did not get, since too much was waiting for the cluster
 	ClusterUnread  int64         // notices that this version cannot read
+
+	Forwarded    int64 // requests passed on to the node that has their session: see WithNodeAddress
+	NotForwarded int64 // of those, the ones that did not reach it or got no answer
+	Forged       int64 // requests refused that claimed to be passed on by a node
 }
 
 // Stats counts. It looks at every session; once a second is often enough.
@@ -52,6 +56,7 @@ func (h *Hub) Stats() Stats {
 		s.Evicted[reason] = c.evicted[i].Load()
 	}
 	c.nodes.count(&s)
+	c.forwards.counts(&s)
 	for _, sp := range c.spaces {
 		sp.mu.Lock()
 		s.Clients += len(sp.clients)

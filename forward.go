@@ -1,0 +1,142 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/forward"
+)
+
+// forwarding passes requests on to the node that has their session, and takes those that other nodes pass on. nil: the Hub does neither.
+type forwarding struct {
+	*forward.Forwarder
+	hub   *core
+	tells seldom
+}
+
+func newForwarding(h *core) *forwarding {
+	if h.nodes == nil || len(h.set.nodeKey) == 0 {
+		return nil
+	}
+	heartbeat := h.set.pingInterval + h.set.pingTimeout
+	cors := h.newCORS()
+	f := &forwarding{hub: h}
+	f.Forwarder = forward.New(forward.Config{
+		Tag: h.nodes.ownTag(), Key: h.set.nodeKey, Client: h.addressOf,
+		Answer: heartbeat + h.set.timeouts.Write, Body: heartbeat, Write: h.set.timeouts.Write, Logger: h.log(),
+		Failed: func(w http.ResponseWriter, r *http.Request, err error) {
+			cors.Handler(refusalOf(err)).ServeHTTP(w, r) // the other node would have said so
+		},
+	})
+	return f
+}
+
+// refusalOf is the answer to a request that was not passed on. A client begins anew after any of them; where it is known that its session is gone it hears so.
+func refusalOf(err error) *engineio.Refusal {
+	switch {
+	case errors.Is(err, forward.ErrGone), errors.Is(err, forward.ErrOtherNode):
+		return engineio.ErrUnknownSession
+	case errors.Is(err, forward.ErrClosed):
+		return refusalDraining
+	}
+	return refusalUnreachable
+}
+
+var refusalUnreachable = &engineio.Refusal{
+	Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}, Code: 3, Message: "The session's server does not answer",
+}
+
+// received tells whether another node has passed r on, which then has its client's address. Not ok: it was refused.
+func (f *forwarding) received(w http.ResponseWriter, r *http.Request) (_ *http.Request, passed, ok bool) {
+	if f == nil {
+		return r, false, true
+	}
+	client, passed, err := f.Verify(r)
+	switch {
+	case err == nil && passed:
+		r = r.WithContext(r.Context()) // a copy: the host's middleware may look at its own once more
+		r.RemoteAddr = client
+		return r, true, true
+	case err == nil:
+		return r, false, true
+	case errors.Is(err, forward.ErrOtherNode):
+		engineio.ErrUnknownSession.ServeHTTP(w, r)
+	default:
+		refusalForged.ServeHTTP(w, r)
+	}
+	if untold, now := f.tells.now(); now {
+		f.hub.log().WarnContext(r.Context(), "chat: a request was refused that claims to be passed on by a node",
+			"error", err, "remote", f.hub.addressOf(r), "refusals_not_logged", untold)
+	}
+	return nil, true, false
+}
+
+var refusalForged = &engineio.Refusal{Status: http.StatusForbidden, Code: 4, Message: "Forbidden"}
+
+// passOn passes r on to the node that has its session. false: it is for this node, if for anybody.
+func (f *forwarding) passOn(w http.ResponseWriter, r *http.Request) bool {
+	if f == nil || r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return false
+	}
+	tag := engineio.TagOf(r)
+	if tag == "" || tag == f.hub.nodes.tag {
+		return false
+	}
+	address := f.hub.nodes.addressOf(tag)
+	if address == "" {
+		return false
+	}
+	f.hub.log().LogAttrs(r.Context(), slog.LevelDebug, "chat: passed on", slog.String("method", r.Method), slog.String("node", tag))
+	f.Serve(w, r, tag, address)
+	return true
+}
+
+// addressOf is where another node is reached; empty: it is not known, or passes nothing on.
+func (n *nodes) addressOf(tag string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.live[tag].Address
+}
+
+// down ends what is under way to a node that is gone: its clients begin anew elsewhere.
+func (f *forwarding) down(tag string) {
+	if f != nil {
+		f.Cut(tag)
+	}
+}
+
+// close ends all that is under way. false: ctx has ended before.
+func (f *forwarding) close(ctx context.Context) bool {
+	return f == nil || f.Close(ctx.Done())
+}
+
+// counts are those of Stats.
+func (f *forwarding) counts(s *Stats) {
+	if f != nil {
+		s.Forwarded, s.NotForwarded, s.Forged = f.Counts()
+	}
+}
+
+// seldom is for log lines that strangers can bring about: one a second.
+type seldom struct {
+	mu     sync.Mutex // innermost
+	told   time.Time
+	untold int
+}
+
+// now tells whether it is time for a line, and how many were left out.
+func (s *seldom) now() (untold int, now bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := time.Now(); t.Sub(s.told) >= time.Second {
+		untold, s.told, s.untold = s.untold, t, 0
+		return untold, true
+	}
+	s.untold++
+	return 0, false
+}
