@@ -206,6 +206,12 @@ const bridgeDepth = 500
 
 var errBridgeArgs = errors.New("chat: the arguments of a bridge's message are no JSON values with a place for each attachment")
 
+// Decode checks the arguments and makes them what a handler gets.
+func (a BridgeArgs) Decode() (Args, error) {
+	args, err := a.decode()
+	return Args{args}, err
+}
+
 func (a *BridgeArgs) decode() (socketio.Args, error) {
 	text := slices.Concat([]byte{'['}, a.JSON, []byte{']'})
 	limits := socketio.Limits{Depth: bridgeDepth}
