@@ -490,6 +490,9 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	if len(lost.unacked) > 0 { // a connection that dies in the middle of the replay gets the same replay again
 		c.rareLocked().unacked = lost.unacked
 	}
+	if lost.came != "" {
+		c.rareLocked().came = lost.came
+	}
 	if c.userID == "" {
 		c.userID = lost.userID
 	}

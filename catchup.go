@@ -35,7 +35,10 @@ func (j *journal) reader() {
 		l := j.reads[0]
 		j.reads[0] = nil
 		j.reads = j.reads[1:]
-		l.listed, l.busy, l.behind = false, true, false
+		if l.listed = false; l.busy { // with what has arrived; scheduled again after that
+			continue
+		}
+		l.busy, l.behind = true, false
 		j.mu.Unlock()
 		err := j.readOn(l)
 		j.mu.Lock()

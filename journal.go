@@ -213,6 +213,9 @@ func (j *journal) takeLocked() (parts []part) {
 		j.ready[0] = nil
 		j.ready = j.ready[1:]
 		l.listed = false
+		if l.busy { // with what has arrived; scheduled again after that
+			continue
+		}
 		if l.readsFirstLocked() { // since it was listed
 			j.scheduleLocked(l)
 		} else if p := l.takeLocked(&size); len(p.from) > 0 {

@@ -73,6 +73,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	if !idle {
 		c.cut() // ctx's end may not have begun it yet
 	}
+	c.nodes.leave(ctx)
 	err := errors.Join(c.stopBridge(ctx), c.legacy.Close(ctx))
 	switch {
 	case !idle:
