@@ -30,6 +30,7 @@ type flags struct {
 	grace          time.Duration
 	connectTimeout time.Duration
 	clientSuite    bool
+	nodes          int
 }
 
 func parse() flags {
@@ -44,6 +45,7 @@ func parse() flags {
 	flag.DurationVar(&f.grace, "grace", 5*time.Second, "before user_left is said")
 	flag.DurationVar(&f.connectTimeout, "connect-timeout", 10*time.Second, "for a session to join a namespace")
 	flag.BoolVar(&f.clientSuite, "client-suite", false, "answer the events of socket.io-client's own tests instead")
+	flag.IntVar(&f.nodes, "nodes", 1, "Hubs in a cluster, behind a proxy that gives each request to the next of them")
 	flag.Parse()
 	return f
 }
@@ -78,6 +80,9 @@ func run(f flags) error {
 	handlers := b.options
 	if f.clientSuite {
 		handlers = clientSuite
+	}
+	if f.nodes > 1 {
+		return runNodes(f, handlers)
 	}
 	hub, err := chat.New(append(f.options(), handlers()...)...)
 	if err != nil {

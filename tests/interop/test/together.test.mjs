@@ -1,48 +1,7 @@
-import assert from "node:assert/strict";
 import { test } from "node:test";
-import { call, collect } from "../lib/wait.mjs";
-import { connect, kinds, serve } from "../lib/clients.mjs";
+import { serve } from "../lib/clients.mjs";
+import { together } from "../lib/together.mjs";
 
 const server = serve();
-const each = 20; // messages from every client
 
-// join puts a client into the room and keeps what it learns of the room's log, in the order it learns it.
-async function join(kind, room) {
-  const socket = await connect(kind, server.url, { query: { user: kind.name } });
-  const log = collect(socket, "new_message", (m) => m);
-  const answer = await call(socket, "join_room", { room });
-  assert.equal(answer.ok, true);
-  return { kind, socket, log };
-}
-
-function speak({ kind, socket, log }, room) {
-  for (let i = 0; i < each; i++) {
-    const own = `${kind.name}:${i}`;
-    socket.emit("chat_message", { room, text: `${own} 語💬`, message_id: own }, (answer) => {
-      assert.equal(answer.ok, true, JSON.stringify(answer));
-      log.add(answer.message);
-    });
-  }
-}
-
-test("all kinds in one room hear everything once, in one order", async () => {
-  const room = "together";
-  const members = await Promise.all(kinds.map((kind) => join(kind, room)));
-  for (const member of members) speak(member, room);
-
-  const total = kinds.length * each;
-  const whole = Array.from({ length: total }, (_, i) => i + 1);
-  let first;
-  for (const { kind, log } of members) {
-    const got = await log.count(total);
-    assert.deepEqual(got.map((m) => m.seq), whole, kind.name);
-    const texts = got.map((m) => m.text);
-    first ??= texts;
-    assert.deepEqual(texts, first, kind.name);
-    assert.equal(new Set(got.map((m) => m.id)).size, total);
-    for (const k of kinds) {
-      const theirs = texts.filter((text) => text.startsWith(k.name + ":"));
-      assert.deepEqual(theirs, Array.from({ length: each }, (_, i) => `${k.name}:${i} 語💬`));
-    }
-  }
-});
+test("all kinds in one room hear everything once, in one order", () => together(server.url, "together"));
