@@ -4,6 +4,7 @@
 # make bench  the cost table, beside other servers: benchmarks/RESULTS.md
 # make chaos  the simulation and the cut test at length, the latter beside Node's socket.io: tests/chaos/RESULTS.md (CHAOS="-seed 1 -only sqlite" for a part);
 #             restarts under the load of 2,000 pages: tests/chaos/ROLLOUT.md; and ten hostile minutes: tests/hostile/HOSTILE.md
+# make chaos-cluster   three nodes over Redis and PostgreSQL under faults of every kind, one after the other and two at once: tests/chaos/CLUSTER.md
 # make simulate  the simulation of Hubs, stores and pages with faults at every step, seeds FIRST to FIRST+SEEDS
 # make fuzz   the long form of the fuzz runs (FUZZTIME=5m for each target)
 
@@ -17,7 +18,7 @@ FIRST ?= 1
 SEEDS ?= 5000
 export GOFLAGS := -buildvcs=false
 
-.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut rollout hostile production chaos simulate lint bench clean
+.PHONY: demo page test deps go stores routers interop browser fuzz-short fuzz cut rollout cluster hostile production chaos chaos-cluster simulate lint bench clean
 
 demo: page
 	@echo "open http://$(ADDR)"
@@ -37,6 +38,7 @@ test:
 	$(PART) "browser" $(MAKE) -s browser; \
 	$(PART) "cut test, short" $(MAKE) -s cut; \
 	$(PART) "restart under load, short" $(MAKE) -s rollout; \
+	$(PART) "cluster under faults, short" $(MAKE) -s cluster; \
 	$(PART) "hostile test, short" $(MAKE) -s hostile; \
 	$(PART) "production: nginx, PostgreSQL, the page, the deploy files" $(MAKE) -s production; \
 	echo "=== all: $$((SECONDS - start)) s"
@@ -73,7 +75,10 @@ browser:
 
 cut:
 	cd examples/durable && go test -race ./...
-	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^Test(Cut|Rollout)$$' .
+	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^Test(Cut|Rollout|Cluster)$$' .
+
+cluster:
+	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCluster$$' .
 
 rollout:
 	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestRollout$$' .
@@ -94,6 +99,9 @@ simulate:
 chaos: $(if $(CHAOS),,simulate)
 	cd tests/chaos && npm ci --silent && go run . $(if $(CHAOS),$(CHAOS),-out .)
 	$(if $(CHAOS),,cd tests/hostile && npm ci --silent --no-audit --no-fund && go run . -out .)
+
+chaos-cluster:
+	cd tests/chaos && npm ci --silent && go run . -cluster $(if $(CHAOS),$(CHAOS),-out .)
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -50,15 +50,16 @@ func (j *judge) judgeViews() {
 		room := j.acked[id].room
 		acked[room] = append(acked[room], id)
 	}
-	for _, rooms := range j.views {
+	for c, rooms := range j.views {
 		for _, name := range slices.Sorted(maps.Keys(rooms)) {
 			v := rooms[name]
+			guest := j.ev.clients[c].Guest // who has gone lacks what came afterwards
 			if j.ev.lasting {
-				j.sameAsLog(v)
+				j.sameAsLog(v, guest)
 			}
 			for _, id := range acked[name] {
 				a := j.acked[id]
-				if _, seen := v.message[id]; !seen && !j.inLog(v, a.entry) {
+				if _, seen := v.message[id]; !seen && !guest && !j.inLog(v, a.entry) {
 					j.problem(&j.Lost, "lost", v, a.Seq, a.t, "message_id %s, acked then, never got there", id)
 				}
 			}
@@ -72,11 +73,12 @@ func (j *judge) inLog(v *view, e entry) bool {
 	return j.ev.lasting && e.Seq <= uint64(len(log)) && e.Seq > 0 && log[e.Seq-1].ID == e.ID
 }
 
-func (j *judge) sameAsLog(v *view) {
+func (j *judge) sameAsLog(v *view, guest bool) {
 	log := j.ev.log[v.room]
 	for _, e := range log {
 		s, known := v.known[place{"", e.Seq}]
 		switch {
+		case !known && guest:
 		case !known:
 			j.problem(&j.Lost, "lost", v, e.Seq, e.At, "message_id %s, saved then, never got there", e.Message)
 		case s.ID != e.ID || s.Message != e.Message:
@@ -103,14 +105,14 @@ func (j *judge) judgeHoles() {
 	for _, h := range j.holesRaw {
 		user := j.ev.clients[h.Client].User
 		for seq := h.From; seq <= h.To; seq++ {
-			key := fmt.Sprint(user, h.Room, h.Boot, seq)
+			key := fmt.Sprint(h.Client, h.Room, h.Boot, seq)
 			if counted[key] {
 				continue
 			}
 			counted[key] = true
 			id := at[h.Room][place{h.Boot, seq}]
 			w := j.written[id]
-			if id != "" && j.ev.clients[w.Client].User == user && w.T <= h.T && j.acked[id].t >= h.T {
+			if id != "" && w.Client == h.Client && w.T <= h.T && j.acked[id].t >= h.T {
 				j.OwnHoles++
 				continue
 			}

@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"log"
 	"math/rand/v2"
 	"os"
@@ -19,10 +20,20 @@ func main() {
 	only := flag.String("only", "", "runs to do, by name with commas between; all by default. There is also memory, which has to fail")
 	out := flag.String("out", "", "write RESULTS.md and chaos.svg, and ROLLOUT.md and rollout.svg, to `DIR`")
 	keep := flag.Bool("keep", false, "keep the logs of runs in which nothing was wrong too")
-	clients := flag.Int("clients", 2000, "of a restart under load")
-	rate := flag.Float64("rate", 50, "messages a second of all clients of a restart under load")
+	cluster := flag.Bool("cluster", false, "do the runs of a cluster, and no others: CLUSTER.md and cluster.svg")
+	clients := flag.Int("clients", 0, "of a restart under load, 2000 by default, or of a cluster, 600")
+	rate := flag.Float64("rate", 50, "messages a second of all clients of such a run")
 	restarts := flag.Int("restarts", 3, "of a restart under load")
 	flag.Parse()
+	if *clients == 0 {
+		*clients = map[bool]int{false: 2000, true: 600}[*cluster]
+	}
+	if *cluster {
+		if err := clusters(clustered{seed: *seed, clients: *clients, rate: *rate}, *only, *out, *keep); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	known, errCut := chaos(*seed, *lasts, *only, *out, *keep)
 	rolls := rollouts(rollout{seed: *seed, clients: *clients, rate: *rate, restarts: *restarts}, *only)
 	if known += len(rolls); known == 0 {
@@ -82,6 +93,31 @@ func rollOut(list []*rollout, out string, keep bool) error {
 	}
 	if out != "" && len(outcomes) > 0 {
 		errs = append(errs, writeRollout(out, outcomes))
+	}
+	return errors.Join(errs...)
+}
+
+// clusters does the runs of a cluster, at length.
+func clusters(like clustered, only, out string, keep bool) error {
+	var outcomes []*clusterOutcome
+	var errs []error
+	for _, name := range programmeNames {
+		if only != "" && !chosen(name, only) {
+			continue
+		}
+		r, p := like, programmes[name]
+		r.name, r.redis, r.steps, r.rooms, r.steady, r.nodes = name, p.redis, p.long, 20, 5*time.Second, 2
+		o, err := r.conduct(os.Stdout, keep)
+		if o != nil {
+			outcomes = append(outcomes, o)
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return fmt.Errorf("-only %s: there is no such run of a cluster", only)
+	}
+	if out != "" && len(outcomes) > 0 {
+		errs = append(errs, writeCluster(out, outcomes))
 	}
 	return errors.Join(errs...)
 }

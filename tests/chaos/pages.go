@@ -22,6 +22,8 @@ type client struct {
 	Token      string   `json:"token,omitempty"`   // of the roll-out's pages, which are stock: see open in clients/page.mjs
 	Address    string   `json:"address,omitempty"` // that it connects from
 	After      int      `json:"after,omitempty"`   // when it connects first, milliseconds
+	Tab        string   `json:"tab,omitempty"`     // one of several of its user's; empty: the only one
+	Guest      bool     `json:"guest,omitempty"`   // writes nothing, and goes for good before the end
 }
 
 const (
@@ -60,6 +62,7 @@ type pages struct {
 	state   record
 	news    chan struct{} // of size 1: a state has come
 	read    *record       // the newcomer has read all
+	told    bool          // all have told who is in their rooms
 }
 
 // startPages runs clients, of which the first has the number first. Its files in dir have suffix in their names.
@@ -111,6 +114,8 @@ func (p *pages) take(r record) {
 		p.state = r
 	case "read":
 		p.read = &r
+	case "told":
+		p.told = true
 	default:
 		p.records = append(p.records, r)
 		return

@@ -19,12 +19,14 @@ type record struct {
 	Event     string `json:"event,omitempty"`
 	Code      string `json:"code,omitempty"`
 	entry
-	Attempt int     `json:"attempt,omitempty"`
-	After   uint64  `json:"after,omitempty"`
-	From    uint64  `json:"from,omitempty"`
-	To      uint64  `json:"to,omitempty"`
-	Entries []entry `json:"entries,omitempty"`
-	MS      int64   `json:"ms,omitempty"` // of the kind "late": how long the pages' process did nothing for them
+	Attempt int      `json:"attempt,omitempty"`
+	After   uint64   `json:"after,omitempty"`
+	From    uint64   `json:"from,omitempty"`
+	To      uint64   `json:"to,omitempty"`
+	Entries []entry  `json:"entries,omitempty"`
+	Users   []string `json:"users,omitempty"` // of a room, sorted
+	Again   bool     `json:"again,omitempty"` // of news of presence that a page knew
+	MS      int64    `json:"ms,omitempty"`    // of the kind "late": how long the pages' process did nothing for them
 
 	// of the kind "state"
 	Queued    int `json:"queued,omitempty"`
@@ -32,6 +34,9 @@ type record struct {
 	Behind    int `json:"behind,omitempty"`
 	Closed    int `json:"closed,omitempty"` // rooms that have their last message
 	News      int `json:"news,omitempty"`   // user_joined and user_left that pages have heard
+	Here      int `json:"here,omitempty"`   // pages that have not gone for good
+	Oldest    int `json:"oldest,omitempty"` // since when the oldest message in a queue is there, milliseconds
+	Astray    int `json:"astray,omitempty"` // rooms that a page has another view of than it should have, see the command "part"
 }
 
 // An entry of a room's log, as the server told it.

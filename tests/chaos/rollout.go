@@ -116,7 +116,7 @@ func (s *rolling) set() (err error) {
 	if err = s.start(0); err != nil {
 		return err
 	}
-	s.nginx, err = startNginx(s.dir, s.addrs)
+	s.nginx, err = startNginx(s.dir, "nginx.conf.template", s.addrs[:]...)
 	return err
 }
 
@@ -157,7 +157,7 @@ func (s *rolling) play() (*rolled, error) {
 	}
 	clients := rolloutCast(s.clients, "http://"+s.nginx.addr)
 	var err error
-	if s.fleet, err = startFleet(s.dir, s.seed, s.nodes, clients); err != nil {
+	if s.fleet, err = startFleet(s.dir, s.seed, s.nodes, roomSize, clients); err != nil {
 		return nil, err
 	}
 	if err := s.fleet.wait(startLimit, "all clients connected", s.settled); err != nil {
@@ -189,8 +189,16 @@ func (s *rolling) play() (*rolled, error) {
 	log, err := s.backend.log(rooms(clients))
 	ev := &evidence{clients: clients, log: log, lasting: true, records: s.fleet.taken()}
 	o.verdict = check(ev)
-	o.figures = measure(ev, o)
+	o.figures = measure(ev, o.verdict, o.began, o.lasted, o.spans())
 	return o, err
+}
+
+// spans are the restarts, each from its beginning until everybody was back.
+func (o *rolled) spans() (list []span) {
+	for i, back := range o.backs {
+		list = append(list, span{o.lives[i].term, back})
+	}
+	return list
 }
 
 // settled tells whether all clients are there and have everything that they know of.
@@ -217,9 +225,10 @@ func (s *rolling) replace(o *rolled) error {
 // A fleet is all clients, in several processes.
 type fleet []*pages
 
-func startFleet(dir string, seed uint64, n int, clients []client) (fleet, error) {
+// startFleet keeps rooms whole, whose members are so many clients one after the other.
+func startFleet(dir string, seed uint64, n, members int, clients []client) (fleet, error) {
 	var f fleet
-	share := (len(clients)/roomSize + n - 1) / n * roomSize // whole rooms
+	share := (len(clients)/members + n - 1) / n * members
 	for first := 0; first < len(clients); first += share {
 		p, err := startPages(dir, fmt.Sprint("-", len(f)), seed, 1, first, clients[first:min(first+share, len(clients))])
 		if err != nil {
@@ -264,6 +273,9 @@ func (f fleet) state() (sum record) {
 		sum.Behind += p.state.Behind
 		sum.Closed += p.state.Closed
 		sum.News += p.state.News
+		sum.Astray += p.state.Astray
+		sum.Here += p.state.Here
+		sum.Oldest = max(sum.Oldest, p.state.Oldest)
 		p.mu.Unlock()
 	}
 	return sum

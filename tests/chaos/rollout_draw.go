@@ -45,11 +45,23 @@ func drawRollout(outcomes []*rolled) string {
 }
 
 func drawSeries(b *strings.Builder, top int, o *rolled, name string, values []int, pace int) {
+	var stops []stretch
+	for _, l := range o.lives[:len(o.figures.restarts)] {
+		stops = append(stops, stretch{l.term.Sub(o.began), l.exit.Sub(o.began)})
+	}
+	drawLine(b, top, o.lasted, stops, name, values, pace)
+}
+
+// A stretch of a run, since its beginning.
+type stretch struct{ from, to time.Duration }
+
+// drawLine draws what there was in each second of a run of such a length, and shades the stops.
+func drawLine(b *strings.Builder, top int, lasted time.Duration, stops []stretch, name string, values []int, pace int) {
 	left, width := float64(labelWidth+margin), float64(drawWidth-labelWidth-2*margin)
 	bottom := float64(top + rolloutLane)
 	values = values[:max(1, len(values)-1)] // the last second is not a whole one
 	highest := max(1, pace, slices.Max(values))
-	at := func(d time.Duration) float64 { return left + width*d.Seconds()/o.lasted.Seconds() }
+	at := func(d time.Duration) float64 { return left + width*d.Seconds()/lasted.Seconds() }
 	level := func(n int) float64 { return bottom - float64(n)/float64(highest)*(rolloutLane-4) }
 	write(b, margin, top+16, "", name)
 	write(b, margin, top+32, "small", fmt.Sprintf("at most %d", slices.Max(values)))
@@ -58,9 +70,8 @@ func drawSeries(b *strings.Builder, top int, o *rolled, name string, values []in
 	} else {
 		write(b, margin, top+46, "small", fmt.Sprintf("at least %d", slices.Min(values)))
 	}
-	for _, l := range o.lives[:len(o.figures.restarts)] {
-		from, to := at(l.term.Sub(o.began)), at(l.exit.Sub(o.began))
-		rect(b, "stop", from, float64(top), to-from, rolloutLane)
+	for _, s := range stops {
+		rect(b, "stop", at(s.from), float64(top), at(s.to)-at(s.from), rolloutLane)
 	}
 	var line strings.Builder
 	for i, n := range values {

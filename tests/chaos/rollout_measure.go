@@ -39,11 +39,14 @@ type outage struct {
 // seriesFigures are by seconds since the talk began.
 type seriesFigures struct{ away, back, connected, acked []int }
 
-// measure needs the verdict's views.
-func measure(ev *evidence, o *rolled) *figures {
-	f := &figures{failed: map[string]int{}, presence: map[string]int{}, restarts: make([]restartFigures, len(o.backs))}
-	m := &measuring{figures: f, ev: ev, o: o, since: map[int]int64{}, wrote: map[string]int64{}}
-	n := int(o.lasted/time.Second) + 1
+// A span is the time that a restart, or something worse, had to do with.
+type span struct{ from, to time.Time }
+
+// measure needs the verdict's views. What it counts for a restart it counts for each of spans.
+func measure(ev *evidence, v *verdict, began time.Time, lasted time.Duration, spans []span) *figures {
+	f := &figures{failed: map[string]int{}, presence: map[string]int{}, restarts: make([]restartFigures, len(spans))}
+	m := &measuring{figures: f, ev: ev, views: v.views, began: began, spans: spans, since: map[int]int64{}, wrote: map[string]int64{}}
+	n := int(lasted/time.Second) + 1
 	f.series = seriesFigures{make([]int, n), make([]int, n), make([]int, n), make([]int, n)}
 	for i := range ev.records {
 		m.take(&ev.records[i])
@@ -63,13 +66,15 @@ func measure(ev *evidence, o *rolled) *figures {
 type measuring struct {
 	*figures
 	ev    *evidence
-	o     *rolled
+	views []map[string]*view
+	began time.Time
+	spans []span
 	since map[int]int64    // when a client lost its connection; it has none
 	wrote map[string]int64 // by message_id, not acked
 }
 
 func (m *measuring) take(r *record) {
-	if r.T < m.o.began.UnixMilli() {
+	if r.T < m.began.UnixMilli() {
 		return
 	}
 	switch r.Kind {
@@ -94,8 +99,8 @@ func (m *measuring) take(r *record) {
 			m.restarts[i].hints++
 		}
 	case "late":
-		for i, back := range m.o.backs {
-			if from := r.T - r.MS; from <= back.UnixMilli() && r.T >= m.o.lives[i].term.UnixMilli() {
+		for i, s := range m.spans {
+			if from := r.T - r.MS; from <= s.to.UnixMilli() && r.T >= s.from.UnixMilli() {
 				m.restarts[i].lateMS = max(m.restarts[i].lateMS, r.MS)
 			}
 		}
@@ -115,15 +120,15 @@ func (m *measuring) take(r *record) {
 }
 
 func (m *measuring) count(in []int, t int64) {
-	if i := int(t-m.o.began.UnixMilli()) / 1000; i >= 0 && i < len(in) {
+	if i := int(t-m.began.UnixMilli()) / 1000; i >= 0 && i < len(in) {
 		in[i]++
 	}
 }
 
 // restart is the number of that from whose beginning until everybody was back it was then, or -1.
 func (m *measuring) restart(t int64) int {
-	for i, back := range m.o.backs {
-		if t >= m.o.lives[i].term.UnixMilli() && t <= back.UnixMilli() {
+	for i, s := range m.spans {
+		if t >= s.from.UnixMilli() && t <= s.to.UnixMilli() {
 			return i
 		}
 	}
@@ -137,7 +142,7 @@ func (m *measuring) back(out outage) {
 		return
 	}
 	out.caughtUp = out.back
-	for room, v := range m.o.verdict.views[out.client] {
+	for room, v := range m.views[out.client] {
 		for _, e := range m.ev.log[room] {
 			if s, known := v.known[place{"", e.Seq}]; known && e.At <= out.back {
 				out.caughtUp = max(out.caughtUp, s.t)

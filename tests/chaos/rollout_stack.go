@@ -113,6 +113,9 @@ type logged struct {
 	alarms  map[string]int
 }
 
+// noJSON is the alarm of a panic, or of a warning of the runtime's.
+const noJSON = "lines that are no JSON"
+
 // readLogged reads lines of JSON. Alarms are counted by level and message.
 func readLogged(file string) (logged, error) {
 	said := logged{alarms: map[string]int{}}
@@ -129,8 +132,8 @@ func readLogged(file string) (logged, error) {
 			Clients    int
 			Over       time.Duration
 		}
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil { // a panic, a warning of the runtime's
-			said.alarms["lines that are no JSON"]++
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			said.alarms[noJSON]++
 			continue
 		}
 		switch l.Msg {
@@ -167,13 +170,13 @@ type nginx struct {
 	out  *os.File
 }
 
-// startNginx fills the template in as the official image does. Its log, of accesses and of errors, is nginx.log in logs.
-func startNginx(logs string, nodes [2]string) (n *nginx, err error) {
+// startNginx fills the template in as the official image does, and repeats the lines of the second node for each further one. Its log, of accesses and of errors, is nginx.log in logs.
+func startNginx(logs, file string, nodes ...string) (n *nginx, err error) {
 	bin, err := exec.LookPath("nginx")
 	if err != nil {
 		bin = "/usr/sbin/nginx"
 	}
-	template, err := os.ReadFile(production + "/deploy/nginx.conf.template")
+	template, err := os.ReadFile(filepath.Join(production, "deploy", file))
 	if err != nil {
 		return nil, err
 	}
@@ -195,12 +198,12 @@ func startNginx(logs string, nodes [2]string) (n *nginx, err error) {
 	if n.addr, err = freeAddr(); err != nil {
 		return n, err
 	}
-	conf := strings.NewReplacer("${LISTEN}", n.addr, "${CHAT_1}", nodes[0], "${CHAT_2}", nodes[1], "${TMP}", n.dir).Replace(string(template))
-	file := filepath.Join(n.dir, "nginx.conf")
-	if err = os.WriteFile(file, []byte(conf), 0o600); err != nil {
+	conf := strings.NewReplacer("${LISTEN}", n.addr, "${CHAT_1}", nodes[0], "${TMP}", n.dir).Replace(forNodes(string(template), nodes[1:]))
+	path := filepath.Join(n.dir, "nginx.conf")
+	if err = os.WriteFile(path, []byte(conf), 0o600); err != nil {
 		return n, err
 	}
-	cmd := exec.Command(bin, "-c", file, "-g", "daemon off; error_log stderr notice; pid "+filepath.Join(n.dir, "pid")+";")
+	cmd := exec.Command(bin, "-c", path, "-g", "daemon off; error_log stderr notice; pid "+filepath.Join(n.dir, "pid")+";")
 	cmd.Stdout, cmd.Stderr = n.out, n.out
 	endWithUs(cmd, syscall.SIGTERM) // SIGKILL would leave its workers
 	if err = cmd.Start(); err != nil {
@@ -216,6 +219,21 @@ func startNginx(logs string, nodes [2]string) (n *nginx, err error) {
 			return n, fmt.Errorf("nginx: %w; see %s", err, n.out.Name())
 		}
 	}
+}
+
+// forNodes has each line that names ${CHAT_2} once for each of nodes.
+func forNodes(template string, nodes []string) string {
+	var b strings.Builder
+	for line := range strings.Lines(template) {
+		if !strings.Contains(line, "${CHAT_2}") {
+			b.WriteString(line)
+			continue
+		}
+		for _, addr := range nodes {
+			b.WriteString(strings.ReplaceAll(line, "${CHAT_2}", addr))
+		}
+	}
+	return b.String()
 }
 
 func (n *nginx) end() {

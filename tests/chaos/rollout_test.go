@@ -46,7 +46,7 @@ func doctored(records []record, log ...entry) *rolled {
 		log[i].At += began.UnixMilli()
 	}
 	o.verdict = check(ev)
-	o.figures = measure(ev, o)
+	o.figures = measure(ev, o.verdict, o.began, o.lasted, o.spans())
 	return o
 }
 

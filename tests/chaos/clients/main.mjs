@@ -3,6 +3,9 @@
 //   talk N    each page writes, N messages a second in all
 //   watch     each page notes the news of its rooms' presence from now on
 //   quiet     none writes any more
+//   part      the guests leave; from now on all others' views of their rooms' users are compared with who is there
+//   dodge N   the N-th part of the guests do not come back from their next outage
+//   users     each page tells who is in its rooms
 //   close     one page of each room writes the last message there
 //   read URL  a newcomer reads all rooms from the start
 //   end
@@ -23,13 +26,14 @@ let talking = false;
 function talk(perSecond) {
   talking = true;
   pages.forEach((page, i) => {
+    if (page.guest) return;
     const next = random(plan.seed + first + i);
     const names = [...page.rooms.keys()];
-    const mean = (1000 * pages.length) / perSecond;
+    const mean = (1000 * pages.filter((p) => !p.guest).length) / perSecond;
     let n = 0;
     const again = () => {
       if (!talking) return;
-      page.say(next() < plan.lobby ? names[0] : names[1 + Math.floor(next() * (names.length - 1))], `${page.user}-${++n}`);
+      page.say(next() < plan.lobby ? names[0] : names[1 + Math.floor(next() * (names.length - 1))], `${page.name}-${++n}`);
       setTimeout(again, mean * (0.2 + 1.6 * next()));
     };
     setTimeout(again, mean * next());
@@ -39,8 +43,8 @@ function talk(perSecond) {
 const closing = new Map(); // the room's last message and who writes it
 function close() {
   for (const name of rooms) {
-    const page = pages.find((p) => p.rooms.has(name));
-    const id = `${page.user}-closes-${name}`;
+    const page = pages.find((p) => p.rooms.has(name) && !p.guest);
+    const id = `${page.name}-closes-${name}`;
     page.say(name, id);
     closing.set(name, { page, id });
   }
@@ -48,17 +52,39 @@ function close() {
 
 // state tells how far the pages are from having everything.
 function state() {
-  const s = { kind: "state", t: Date.now(), queued: 0, connected: 0, behind: 0, closed: closing.size, news: 0 };
+  const s = { kind: "state", t: Date.now(), queued: 0, connected: 0, behind: 0, closed: closing.size, news: 0, astray: 0, here: 0, oldest: 0 };
+  const now = performance.now();
   for (const p of pages) {
     s.queued += p.queue.size;
     s.news += p.news;
+    if (p.gone) continue;
+    s.here++;
+    for (const m of p.queue.values()) s.oldest = Math.max(s.oldest, Math.round(now - m.since));
     if (p.socket.connected) s.connected++;
     for (const r of p.rooms.values()) {
       const last = closing.get(r.name)?.page.rooms.get(r.name);
+      if (there && !same(r.users, there.get(r.name))) s.astray++;
       if (!r.caughtUp || r.hole() || (last && (r.boot !== last.boot || r.last < last.last))) s.behind++;
     }
   }
   return s;
+}
+
+const guests = pages.filter((p) => p.guest);
+let there; // who is in each room, once the guests have left
+function part() {
+  for (const p of guests) p.leave(true);
+  there = new Map(rooms.map((name) => [name, new Set(pages.filter((p) => p.rooms.has(name) && !p.guest).map((p) => p.user))]));
+}
+
+const same = (a, b) => a.size === b.size && [...a].every((x) => b.has(x));
+
+// dodge goes by the guests' places, so that it takes some of each room.
+const dodge = (nth) => guests.filter((p, i) => i % nth === 0 && !p.gone).forEach((p) => p.leave(false));
+
+async function users() {
+  await Promise.all(pages.filter((p) => !p.gone).map((p) => p.tellUsers()));
+  put({ kind: "told" });
 }
 
 async function read(url) {
@@ -95,6 +121,9 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   if (command === "watch") for (const page of pages) page.watches = true;
   if (command === "quiet") talking = false;
   if (command === "close") close();
+  if (command === "part") part();
+  if (command === "dodge") dodge(Number(arg));
+  if (command === "users") users();
   if (command === "read") read(arg).catch((err) => put({ kind: "read", code: String(err) }));
   if (command === "end") process.exit(0);
 }).on("close", () => process.exit(0));

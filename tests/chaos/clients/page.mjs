@@ -17,6 +17,9 @@ export class Page {
   // record(kind, fields) writes down what happens to this page.
   constructor(spec, record) {
     this.user = spec.user;
+    this.name = spec.tab ?? spec.user; // no other page has it
+    this.guest = spec.guest === true; // writes nothing, and goes for good some day
+    this.gone = false;
     this.record = record;
     this.rooms = new Map(spec.rooms.map((name) => [name, new Room(name)]));
     this.queue = new Map(); // by message_id, in the order in which they were written
@@ -41,10 +44,34 @@ export class Page {
     for (const event of ["user_joined", "user_left"]) this.socket.on(event, (e) => this.presence(event, e));
   }
 
-  // presence notes what a page is told of its own rooms' users after it has been connected for the first time.
+  // presence notes what a page is told of its own rooms' users after it has been connected for the first time. What it knows already it is told again: a page hears
+  // of itself, too, after the ack that had it among the members.
   presence(event, e) {
+    const room = this.rooms.get(e.room);
+    if (!room) return;
     this.news++;
-    if (this.watches && this.rooms.has(e.room)) this.record("presence", { event, room: e.room, user: e.user_id });
+    const comes = event === "user_joined";
+    const again = comes === room.users.has(e.user_id) && e.user_id !== this.user;
+    if (comes) room.users.add(e.user_id);
+    else room.users.delete(e.user_id);
+    if (this.watches) this.record("presence", { event, room: e.room, user: e.user_id, again });
+  }
+
+  // leave goes for good: at once, or by not coming back from the next outage.
+  leave(now) {
+    this.gone = true;
+    this.record("leave", { event: now ? "leaves" : "will not be back" });
+    if (now) this.socket.disconnect();
+    else this.socket.io.reconnection(false);
+  }
+
+  // tellUsers writes down who is in each room, by what the page has heard, and then by what the server says.
+  async tellUsers() {
+    for (const room of this.rooms.values()) {
+      this.record("view", { room: room.name, users: [...room.users].sort() });
+      const joined = await this.insist(this.turn, "join_room", () => ({ room: room.name }));
+      if (joined) this.record("members", { room: room.name, users: joined.members.map((m) => m.user_id).sort() });
+    }
   }
 
   connected() {
@@ -63,12 +90,13 @@ export class Page {
     this.record("disconnect", { reason });
   }
 
-  // call resolves to the ack, or to nothing where there was none in time or the connection went away.
-  call(event, payload) {
+  // call resolves to the ack, or to nothing where there was none in time or the connection went away. first sees the ack before the event that comes after it is heard.
+  call(event, payload, first) {
     return new Promise((done) => {
       const timer = setTimeout(done, this.patience);
       this.socket.emit(event, payload, (answer) => {
         clearTimeout(timer);
+        first?.(answer);
         done(answer);
       });
     });
@@ -80,9 +108,9 @@ export class Page {
   }
 
   // insist calls until it is answered with ok; nothing once the connection has gone away.
-  async insist(turn, event, payload) {
+  async insist(turn, event, payload, first) {
     for (let tries = 0; turn === this.turn; tries++) {
-      const answer = await this.call(event, payload());
+      const answer = await this.call(event, payload(), first);
       if (turn !== this.turn) return undefined;
       if (answer?.ok) return answer;
       this.record("refused", { event, room: payload().room, code: answer?.error?.code ?? "no answer" });
@@ -92,7 +120,14 @@ export class Page {
   }
 
   async catchUp(room, turn) {
-    const joined = await this.insist(turn, "join_room", () => ({ room: room.name }));
+    const joined = await this.insist(
+      turn,
+      "join_room",
+      () => ({ room: room.name }),
+      (answer) => {
+        if (turn === this.turn && answer?.ok) room.users = new Set(answer.members.map((m) => m.user_id));
+      },
+    );
     if (!joined) return;
     room.startAnew(joined.boot ?? "");
     this.record("join", { room: room.name, seq: joined.seq, boot: room.boot });
@@ -141,7 +176,7 @@ export class Page {
   }
 
   say(room, id) {
-    const m = { room, id, attempts: 0 };
+    const m = { room, id, attempts: 0, since: performance.now() };
     this.queue.set(id, m);
     this.record("write", { room, message: id });
     this.send(m);
@@ -188,7 +223,8 @@ const brief = (e) => ({ seq: e.seq, id: e.id, user: e.user_id, message: e.messag
 // open connects as browsers do: in less of a hurry than a test and more than the defaults; or, with a token, just by the defaults, from an address of its own.
 function open({ url, user, version, transports, token, address, after }) {
   if (token) {
-    const socket = connect4(url, { transports, forceNew: true, autoConnect: false, auth: { token }, agent: new Agent({ keepAlive: true, localAddress: address }) });
+    const o = { transports, forceNew: true, autoConnect: false, agent: new Agent({ keepAlive: true, localAddress: address }) };
+    const socket = version === 2 ? connect2(url, { ...o, extraHeaders: { Authorization: `Bearer ${token}` } }) : connect4(url, { ...o, auth: { token } });
     setTimeout(() => socket.connect(), after);
     return socket;
   }

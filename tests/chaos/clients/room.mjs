@@ -8,6 +8,7 @@ export class Room {
     this.joined = false; // in this session
     this.caughtUp = false; // in this session
     this.repairing = false;
+    this.users = new Set(); // who is there, by what the page has been told
   }
 
   // startAnew forgets the log of a server that has forgotten it itself.
