@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"math"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parleychat/chat"
@@ -46,6 +48,12 @@ func allGauges() []gauge {
 		since("dropped_packets_total", "Packets that the protocol lets pass and nobody takes.", nil, func(s *chat.Stats) int64 { return s.Dropped }),
 		since("log_holes_total", "Holes in a room's log that could not be filled from the store, and that the room was told of.", nil,
 			func(s *chat.Stats) int64 { return s.Holes }),
+		now("cluster_nodes", "Nodes of the cluster, this one included; 0 without a cluster.", func(s *chat.Stats) int { return s.Nodes }),
+		now("cluster_away_seconds", "For how long the cluster has not answered; 0: it does.", func(s *chat.Stats) int { return int(math.Ceil(s.ClusterAway.Seconds())) }),
+		now("cluster_queue_bytes", "Bytes on their way to the cluster.", func(s *chat.Stats) int { return s.ClusterQueue }),
+		since("cluster_lost_total", "Publications of other nodes that did not arrive.", nil, func(s *chat.Stats) int64 { return s.ClusterLost }),
+		since("cluster_dropped_total", "Events that the other nodes did not get, since too much was waiting for the cluster.", nil, func(s *chat.Stats) int64 { return s.ClusterDropped }),
+		since("cluster_unread_total", "Notices of other nodes that this version cannot read.", nil, func(s *chat.Stats) int64 { return s.ClusterUnread }),
 		since("shutdown_cuts_total", "Clients that the end of Shutdown's context has cut off.", nil, func(s *chat.Stats) int64 { return s.Cut }),
 	}
 	const evicted = "Clients disconnected by the Hub, by reason."

@@ -71,6 +71,9 @@ func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 	return s, nil
 }
 
+// Shared is chat.SharedStore's: Hubs on the same database may be one cluster.
+func (s *Store) Shared() bool { return true }
+
 // Close closes the pool of a store that Open made, and waits for what is under way.
 func (s *Store) Close() {
 	if s.owned {
