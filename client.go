@@ -275,6 +275,16 @@ func (c *Client) subscribed(room string) bool {
 	return c.membershipLocked(room) != nil
 }
 
+// joinedName is a room's name as the room itself has it, so that what a client sent need not be kept for it; empty: the client is not in that room.
+func (c *Client) joinedName(room string) string {
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	if m := c.membershipLocked(room); m != nil {
+		return m.room.name
+	}
+	return ""
+}
+
 // removeMembership keeps the order of the others.
 func (c *Client) removeMembershipLocked(m *membership) membership {
 	i := slices.IndexFunc(c.rooms, func(o membership) bool { return o.room == m.room })

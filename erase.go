@@ -58,7 +58,8 @@ func (r *recovery) eraseLocked(userID string) {
 		if err != nil {
 			continue // it holds nothing that does not encode
 		}
-		k.event = &outgoing{space: k.event.space, name: k.event.name, args: left, offset: k.event.offset, seq: k.event.seq, origin: k.event.origin}
+		to := *k.to // it may be one piece with the event
+		k.to, k.event = &to, &outgoing{space: k.event.space, name: k.event.name, args: left, number: k.event.number, seq: k.event.seq, origin: k.event.origin}
 	}
 	for p, s := range r.lost {
 		if s.userID == userID {

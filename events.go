@@ -44,19 +44,18 @@ func decodeMessage(e *Event) (p messagePayload, err error) {
 	if len(e.Args.args.Values) > 0 {
 		raw = bytes.TrimSpace(e.Args.args.Values[0])
 	}
-	if len(raw) > 0 && raw[0] == '"' {
-		err = json.Unmarshal(raw, &p.Text)
-	} else if len(raw) > 0 && raw[0] == '{' {
-		if quick, ok := scanMessage(raw); ok {
-			p = quick
-		} else {
-			err = json.Unmarshal(raw, &p)
-		}
-	} else {
+	if len(raw) == 0 || raw[0] != '"' && raw[0] != '{' {
 		return p, Errorf(InvalidPayload, "invalid payload: a message is a text or an object with a text")
 	}
-	if err != nil {
-		return p, Errorf(InvalidPayload, "invalid payload: %s", decodeProblem(err))
+	quick := false
+	if raw[0] == '{' {
+		p, quick = scanMessage(string(raw))
+		p.unpack(len(raw))
+	}
+	if !quick {
+		if p, err = slowMessage(raw); err != nil {
+			return p, Errorf(InvalidPayload, "invalid payload: %s", decodeProblem(err))
+		}
 	}
 	if len(p.MessageID) > keyMost || len(p.ReplyTo) > keyMost {
 		return p, Errorf(InvalidPayload, "message_id and reply_to have at most %d bytes", keyMost)
@@ -68,6 +67,16 @@ func decodeMessage(e *Event) (p messagePayload, err error) {
 		return p, &Error{Code: TooLarge, Message: "meta is too long", Data: map[string]any{"limit": limit}}
 	}
 	return p, nil
+}
+
+// slowMessage reads what scanMessage does not.
+func slowMessage(raw []byte) (p messagePayload, err error) {
+	if raw[0] == '"' {
+		err = json.Unmarshal(raw, &p.Text)
+	} else {
+		err = json.Unmarshal(raw, &p)
+	}
+	return p, err
 }
 
 func chatMessage(ctx context.Context, c *Client, e *Event) ([]any, error) {
@@ -88,17 +97,17 @@ func newMessage(ctx context.Context, c *Client, e *Event) (*appending, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := Entry{
+	a := &appending{client: c, event: e, entry: Entry{
 		Kind: KindMessage, Namespace: c.space.name, Room: room, UserID: c.userID, SID: c.id,
 		Text: p.Text, MessageID: p.MessageID, ReplyTo: p.ReplyTo, Meta: p.Meta,
-	}
-	if err := c.space.hub.checkText(m.Text); err != nil {
+	}}
+	if err := c.space.hub.checkText(p.Text); err != nil {
 		return nil, err
 	}
-	if err := c.space.gate(ctx, c, &m); err != nil {
+	if err := c.space.gate(ctx, c, &a.entry); err != nil {
 		return nil, err
 	}
-	return &appending{entry: m, client: c, event: e}, nil
+	return a, nil
 }
 
 // gate runs the OnMessage hooks. They may change what a message says, not whose it is nor where it goes.
@@ -126,9 +135,11 @@ func (c *Client) mayWrite(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !c.subscribed(room) {
+	joined := c.joinedName(room)
+	if joined == "" {
 		return "", Errorf(NotMember, "not in room %s", room)
 	}
+	room = joined
 	if write := c.space.set.policy.Write; write != nil {
 		return room, write(ctx, c, room)
 	}

@@ -141,7 +141,8 @@ func (c *Client) work() {
 		}
 		in.queue = nil
 		in.mu.Unlock()
-		var saving pipeline
+		var room [8]piped
+		saving := pipeline{under: room[:0]}
 		for i := range jobs {
 			if !saving.take(c, &jobs[i]) {
 				saving.drain(c)

@@ -116,16 +116,36 @@ func (j *journal) add(sp *space, a *appending) {
 	interest := !j.hub.inMemory && sp.watched(a.entry.Room)
 	j.mu.Lock()
 	l := j.logLocked(sp, a.entry.Room, interest)
-	l.queue = append(l.queue, a)
-	if !j.hub.inMemory || l.busy || l.listed || l.readsFirstLocked() {
+	if !j.hub.inMemory || l.busy || l.listed || len(l.queue) > 0 || l.readsFirstLocked() {
+		l.queue = append(l.queue, a)
 		j.scheduleLocked(l)
 		j.mu.Unlock()
 		return
 	}
-	var size batchSize
-	parts := []part{l.takeLocked(&size)}
+	l.busy, l.turn = true, false
 	j.mu.Unlock()
-	j.deliver(parts, j.save(context.Background(), parts))
+	j.addAtOnce(l, a)
+}
+
+// alone is a batch of one entry; with the default store nearly all are.
+type alone struct {
+	parts [1]part
+	from  [1]*appending
+	saved [1]appended
+	entry Appended
+}
+
+var alones = sync.Pool{New: func() any { return new(alone) }}
+
+func (j *journal) addAtOnce(l *roomLog, a *appending) {
+	b := alones.Get().(*alone)
+	b.from[0], b.saved[0] = a, appended{from: a, Appended: &b.entry}
+	b.parts[0] = part{log: l, from: b.from[:], saved: b.saved[:]}
+	if !j.deliver(b.parts[:], j.appendOne(a, &b.entry)) {
+		return // what a hole holds back is in b
+	}
+	*b = alone{}
+	alones.Put(b)
 }
 
 // scheduleLocked puts a log where its next work is done.
@@ -290,8 +310,9 @@ func (j *journal) failedLocked(err error, attrs ...any) {
 	}
 }
 
-// deliver hands out what became of a batch, and lets its logs go on.
-func (j *journal) deliver(parts []part, err error) {
+// deliver hands out what became of a batch, and lets its logs go on. It is false where something is held back.
+func (j *journal) deliver(parts []part, err error) (all bool) {
+	all = true
 	for _, p := range parts {
 		if err != nil {
 			for _, a := range p.from {
@@ -300,8 +321,11 @@ func (j *journal) deliver(parts []part, err error) {
 			j.release(p.log, nil, true)
 			continue
 		}
-		j.release(p.log, p.log.deliver(p.saved), false)
+		held := p.log.deliver(p.saved)
+		all = all && held == nil
+		j.release(p.log, held, false)
 	}
+	return all
 }
 
 // release ends a log's turn. held is what a hole holds back; doubtful says that something may be saved of which nothing is known.
@@ -351,6 +375,16 @@ func (j *journal) append(ctx context.Context, entries []Entry, parts []part) (sa
 	}
 	defer recovered(&err)
 	return j.hub.set.store.Append(ctx, entries)
+}
+
+// appendOne is append for an entry and the default store.
+func (j *journal) appendOne(a *appending, to *Appended) error {
+	if o := &j.hub.set.observe; len(o.store) > 0 {
+		_, done := o.storing(context.Background(), StoreCall{Op: "append", Entries: 1, For: []context.Context{a.cause}})
+		defer done(nil)
+	}
+	j.hub.set.store.(*memoryStore).appendOne(&a.entry, to)
+	return nil
 }
 
 // observed begins a call of the store's; what it returns ends it.

@@ -50,14 +50,13 @@ type appending struct {
 	cause   context.Context // of its sender, for what observes; its end does not matter
 	client  *Client         // who is to be answered at the entry's place in the order; nil: nobody
 	event   *Event
-	until   time.Time         // the store's deadline
-	done    chan appendResult // of size 1
-	settled atomic.Bool       // it was answered, or given up
-}
+	until   time.Time   // the store's deadline; zero: it runs from wait on
+	settled atomic.Bool // it was answered, or given up
 
-type appendResult struct {
-	entry Entry
+	// What became of it: entry as it was saved, or err. They are set before done; most senders find them there and make no channel.
 	err   error
+	done  atomic.Bool
+	waits atomic.Pointer[chan struct{}] // closed with done; nil: nobody waits
 }
 
 // appended is an entry that the store has saved.
@@ -79,7 +78,7 @@ func (sp *space) post(ctx context.Context, a *appending) (Entry, error) {
 	if err := sp.begin(ctx, a); err != nil {
 		return Entry{}, err
 	}
-	return a.wait(ctx)
+	return a.wait(ctx, sp.hub.set.timeouts.Store)
 }
 
 // begin puts an entry on its way; wait must follow.
@@ -89,44 +88,68 @@ func (sp *space) begin(ctx context.Context, a *appending) error {
 		return err
 	}
 	a.entry.ID, a.cause = id.String(), ctx
-	a.done = make(chan appendResult, 1)
-	a.until = time.Now().Add(sp.hub.set.timeouts.Store)
+	if !sp.hub.inMemory { // where there is hardly ever a wait
+		a.until = time.Now().Add(sp.hub.set.timeouts.Store)
+	}
 	sp.hub.journal.add(sp, a)
 	return nil
 }
 
-func (a *appending) wait(ctx context.Context) (Entry, error) {
-	select { // of a memory store's result there is no waiting, nor need for a timer
-	case r := <-a.done:
-		return r.entry, r.err
-	default:
+// wait is for one goroutine; limit is the store's deadline where begin has set none.
+func (a *appending) wait(ctx context.Context, limit time.Duration) (Entry, error) {
+	if a.done.Load() {
+		return a.result()
+	}
+	if a.until.IsZero() {
+		a.until = time.Now().Add(limit)
+	}
+	ended := make(chan struct{})
+	a.waits.Store(&ended)
+	if a.done.Load() { // whoever has set it may not have seen the channel
+		return a.result()
 	}
 	deadline := time.NewTimer(time.Until(a.until))
 	defer deadline.Stop()
 	select {
-	case r := <-a.done:
-		return r.entry, r.err
+	case <-ended:
+		return a.result()
 	case <-deadline.C:
-		return a.giveUp(errUnavailable)
+		return a.giveUp(ended, errUnavailable)
 	case <-ctx.Done():
-		return a.giveUp(errors.Join(errUnavailable, context.Cause(ctx)))
+		return a.giveUp(ended, errors.Join(errUnavailable, context.Cause(ctx)))
 	}
+}
+
+func (a *appending) result() (Entry, error) {
+	if a.err != nil {
+		return Entry{}, a.err
+	}
+	return a.entry, nil
 }
 
 // giveUp stops waiting; whoever comes first, it or the delivery, says what the sender hears. What has not gone to the store
 // by then never will.
-func (a *appending) giveUp(err error) (Entry, error) {
+func (a *appending) giveUp(ended <-chan struct{}, err error) (Entry, error) {
 	if a.settled.CompareAndSwap(false, true) {
 		return Entry{}, err
 	}
-	r := <-a.done
-	return r.entry, r.err
+	<-ended
+	return a.result()
+}
+
+// end lets the sender go on.
+func (a *appending) end(err error) {
+	a.err = err
+	a.done.Store(true)
+	if c := a.waits.Load(); c != nil {
+		close(*c)
+	}
 }
 
 // fail answers a sender that its entry was not saved, or may not have been.
 func (a *appending) fail(err error) {
 	a.settled.Store(true)
-	a.done <- appendResult{err: err}
+	a.end(err)
 }
 
 // deliver sends saved entries to their room, in the order of the log, with those that a hole has held back before. Where it finds a hole before one it
@@ -161,17 +184,22 @@ func (l *roomLog) deliverOne(s *appended, over bool) bool {
 	begin := sp.hub.now()
 	enc := socketio.Encoded{JSON: text}
 	ok, delivered, clients := l.putOut(s, enc, over)
+	entry := &s.Entry
+	if ok && s.from != nil {
+		s.from.entry = s.Entry
+		entry = &s.from.entry
+	}
 	if delivered {
 		if s.cause != nil && len(sp.hub.set.observe.deliver) > 0 {
 			_ = s.Entry.UnmarshalJSON(text) // another Hub has made it
 			s.Entry.Namespace = sp.name
 		}
 		sp.hub.delivered(s.context(), &Delivery{
-			Namespace: sp.name, Event: "new_message", Room: l.name, Entry: &s.Entry, Clients: clients, Bytes: len(text), Begin: begin,
+			Namespace: sp.name, Event: "new_message", Room: l.name, Entry: entry, Clients: clients, Bytes: len(text), Begin: begin,
 		})
 	}
 	if ok && s.from != nil {
-		s.from.done <- appendResult{entry: s.Entry}
+		s.from.end(nil)
 	}
 	return ok
 }
@@ -211,14 +239,24 @@ func (l *roomLog) putOut(s *appended, enc socketio.Encoded, over bool) (ok, deli
 	}
 	l.end = s.Entry.Seq
 	l.known.Store(true)
-	o := sp.numberLocked("new_message", enc)
-	o.author, o.seq = s.Entry.UserID, s.Entry.Seq
-	to := &audience{rooms: []string{l.name}}
+	e := &entryEvent{}
+	sp.numberLocked(&e.outgoing, "new_message", enc)
+	e.author, e.seq = s.Entry.UserID, s.Entry.Seq
+	e.room[0] = l.name
+	e.to.rooms = e.room[:]
 	if s.ackLocked(enc, sp.counter) && !sp.set.echo {
-		to.notClients = []string{s.from.client.id}
+		e.sender[0] = s.from.client.id
+		e.to.notClients = e.sender[:]
 	}
-	sp.bridgeEntryLocked(s, to, enc)
-	return true, true, sp.deliverLocked(to, o, true)
+	sp.bridgeEntryLocked(s, &e.to, enc)
+	return true, true, sp.deliverLocked(&e.to, &e.outgoing, true)
+}
+
+// entryEvent is an entry's event and whom it is for in one piece: recovery keeps many of them.
+type entryEvent struct {
+	outgoing
+	to           audience
+	room, sender [1]string
 }
 
 // ackLocked queues the sender's ack, where somebody waits for one. It is false where the sender is away: then the entry is replayed to it
@@ -232,9 +270,7 @@ func (s *appended) ackLocked(enc socketio.Encoded, tag uint64) bool {
 	if a.client.gone {
 		return false
 	}
-	p := socketio.AckPacket(a.client.wireName(), a.event.ackID, socketio.Encoded{
-		JSON: append(append([]byte(`{"ok":true,"message":`), enc.JSON...), '}'),
-	})
+	p := socketio.AckWith(a.client.wireName(), a.event.ackID, `{"ok":true,"message":`, enc, `}`)
 	p.Tag = tag
 	return a.client.sess.Send(p)
 }

@@ -93,7 +93,8 @@ func (sp *space) takeEvent(ctx context.Context, note *notice, stream int) {
 		sp.mu.Unlock()
 		return
 	}
-	o := sp.numberLocked(name, enc)
+	o := &outgoing{}
+	sp.numberLocked(o, name, enc)
 	o.origin = origin{note.tag, stream, note.number}
 	clients := sp.deliverLocked(to, o, true)
 	sp.sawLocked(o.origin)

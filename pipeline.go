@@ -1,10 +1,6 @@
 package chat
 
-import (
-	"context"
-
-	"github.com/parleychat/chat/internal/socketio"
-)
+import "github.com/parleychat/chat/internal/socketio"
 
 // pipelineMost bounds the messages of one client that are on their way to the store.
 const pipelineMost = 64
@@ -32,13 +28,7 @@ func (p *pipeline) take(c *Client, j *job) bool {
 		p.settle(c)
 	}
 	e := newEvent(c, j)
-	var a *appending
-	_, err := c.call(func(ctx context.Context, c *Client, e *Event) (_ []any, err error) {
-		if a, err = newMessage(ctx, c, e); err == nil {
-			err = c.space.begin(ctx, a)
-		}
-		return nil, err
-	}, e)
+	a, err := c.beginMessage(e)
 	if err != nil {
 		c.fail(e, err)
 		e.end(err)
@@ -48,6 +38,20 @@ func (p *pipeline) take(c *Client, j *job) bool {
 	p.under = append(p.under, piped{in, e, a})
 	p.bytes += in.Size
 	return true
+}
+
+// beginMessage puts a message on its way; a panic of the host's gate or policy is an Internal error.
+func (c *Client) beginMessage(e *Event) (a *appending, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.logPanic("handler of "+e.Name, p)
+			a, err = nil, Errorf(Internal, "internal error")
+		}
+	}()
+	if a, err = newMessage(e.ctx, c, e); err == nil {
+		err = c.space.begin(e.ctx, a)
+	}
+	return a, err
 }
 
 // drain waits for all.
@@ -63,7 +67,7 @@ func (p *pipeline) settle(c *Client) {
 	p.under[0] = piped{}
 	p.under = p.under[1:]
 	p.bytes -= first.in.Size
-	_, err := first.a.wait(c.handlerContext())
+	_, err := first.a.wait(c.handlerContext(), c.space.hub.set.timeouts.Store)
 	if err != nil {
 		c.fail(first.e, err)
 	}

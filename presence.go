@@ -67,7 +67,8 @@ func (sp *space) presenceLocked(event string, p *presence) {
 		return // strings always encode
 	}
 	rooms := []string{p.room.name}
-	o := sp.numberLocked(event, enc)
+	o := &outgoing{}
+	sp.numberLocked(o, event, enc)
 	if to := (&audience{rooms: rooms}); len(p.room.members) < manyMembers {
 		sp.deliverLocked(to, o, false)
 	} else {

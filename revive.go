@@ -354,9 +354,9 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 	packets := make([]*engineio.Packet, len(missed))
 	size := 0
 	for i, o := range missed {
-		o.offset = sp.epoch + ".?" // of a replay that breaks off the client must not think that it has seen all
+		o.number = unknownOffset // of a replay that breaks off the client must not think that it has seen all
 		if i == len(missed)-1 {
-			o.offset = sp.offset()
+			o.number = sp.counter
 			c.sent.add(sp.counter, sp.recovery.aged)
 		}
 		packets[i] = o.packet(c)

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -90,7 +91,7 @@ type outgoing struct {
 	space  *space
 	name   string
 	args   socketio.Encoded
-	offset string
+	number uint64 // what its offset says; 0: it has none
 	seq    uint64 // of the log's entry that it brings; 0: it brings none
 	origin origin // in a cluster; zero: it was not published
 	author string // of the log's entry that it brings; empty: it brings none, or nobody's
@@ -105,14 +106,14 @@ func (o *outgoing) packet(c *Client) *engineio.Packet {
 	if c.alias != 0 {
 		to = o.encodingsFor(c.alias)
 	}
-	if o.offset == "" || c.protocol < 5 {
+	if o.number == 0 || c.protocol < 5 {
 		if to.plain == nil {
 			to.plain = socketio.EventPacket(c.wireName(), o.name, o.args, nil, "")
 		}
 		return to.plain
 	}
 	if to.modern == nil {
-		to.modern = socketio.EventPacket(c.wireName(), o.name, o.args, nil, o.offset)
+		to.modern = socketio.EventPacket(c.wireName(), o.name, o.args, nil, o.space.offset(o.number))
 	}
 	return to.modern
 }
@@ -148,7 +149,8 @@ func (sp *space) emit(ctx context.Context, to *audience, event string, args []an
 		sp.mu.Unlock()
 		return ErrClosed
 	}
-	o := sp.numberLocked(event, enc)
+	o := &outgoing{}
+	sp.numberLocked(o, event, enc)
 	sp.publishLocked(to, o, notice)
 	n := sp.deliverLocked(to, o, true)
 	sp.bridgeLocked(to, event, enc)
@@ -157,27 +159,34 @@ func (sp *space) emit(ctx context.Context, to *audience, event string, args []an
 	return nil
 }
 
-// numberLocked gives the next event its number, and with it its offset.
-func (sp *space) numberLocked(event string, args socketio.Encoded) *outgoing {
+// numberLocked makes o the next event, with a number and so an offset.
+func (sp *space) numberLocked(o *outgoing, event string, args socketio.Encoded) {
 	sp.counter = sp.hub.counter.Add(1)
-	o := &outgoing{space: sp, name: event, args: args}
+	o.space, o.name, o.args = sp, event, args
 	if sp.recovery.window > 0 {
 		sp.recovery.tickLocked()
-		o.offset = sp.offset()
+		o.number = sp.counter
 	}
-	return o
 }
 
-// offset is that of the last event. The namespace's mu is held.
-func (sp *space) offset() string {
+// unknownOffset stands for an offset from which nothing is recovered.
+const unknownOffset = math.MaxUint64
+
+// offset is that of the event with a number.
+func (sp *space) offset(number uint64) string {
 	var buf [40]byte
 	b := append(append(buf[:0], sp.epoch...), '.')
-	return string(strconv.AppendUint(b, sp.counter, 10))
+	if number == unknownOffset {
+		return string(append(b, '?'))
+	}
+	return string(strconv.AppendUint(b, number, 10))
 }
 
 // sendLocked puts an event into the outboxes of an audience; keep is for what a recovery replays.
 func (sp *space) sendLocked(to *audience, event string, args socketio.Encoded, keep bool) (clients int) {
-	return sp.deliverLocked(to, sp.numberLocked(event, args), keep)
+	o := &outgoing{}
+	sp.numberLocked(o, event, args)
+	return sp.deliverLocked(to, o, keep)
 }
 
 func (sp *space) deliverLocked(to *audience, o *outgoing, keep bool) (clients int) {

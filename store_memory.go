@@ -59,35 +59,49 @@ func (s *memoryStore) Append(ctx context.Context, entries []Entry) ([]Appended, 
 		return nil, err
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	out := make([]Appended, 0, len(entries))
+	out := make([]Appended, len(entries))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range entries {
-		out = append(out, s.appendLocked(e, now))
+	for i := range entries {
+		s.appendLocked(&entries[i], now, &out[i])
 	}
 	return out, nil
 }
 
-func (s *memoryStore) appendLocked(e Entry, now time.Time) Appended {
-	r := s.roomLocked(roomKey{e.Namespace, e.Room})
-	if e.MessageID != "" {
-		if seq, ok := r.keys[entryKey{e.UserID, e.MessageID}]; ok {
-			return Appended{Entry: *r.entries[seq-r.first], Repeated: true}
+// appendOne is Append for one entry.
+func (s *memoryStore) appendOne(e *Entry, to *Appended) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.appendLocked(e, now, to)
+}
+
+func (s *memoryStore) appendLocked(given *Entry, now time.Time, to *Appended) {
+	r := s.roomLocked(roomKey{given.Namespace, given.Room})
+	key := entryKey{given.UserID, given.MessageID}
+	if key.message != "" {
+		if seq, ok := r.keys[key]; ok {
+			*to = Appended{Entry: *r.entries[seq-r.first], Repeated: true}
+			return
 		}
-		if first, ok := s.outlivedLocked(r, entryKey{e.UserID, e.MessageID}, now); ok {
-			return Appended{Entry: first, Repeated: true}
+		if first, ok := s.outlivedLocked(r, key, now); ok {
+			*to = Appended{Entry: first, Repeated: true}
+			return
 		}
 	}
+	e := new(Entry)
+	*e = *given
 	r.last++
 	e.Seq, e.Timestamp = r.last, now
-	r.entries = append(r.entries, &e)
-	if e.MessageID != "" {
+	r.entries = append(r.entries, e)
+	if key.message != "" {
 		if r.keys == nil {
 			r.keys = make(map[entryKey]uint64)
 		}
-		r.keys[entryKey{e.UserID, e.MessageID}] = e.Seq
+		r.keys[key] = e.Seq
 	}
-	s.bytes += entrySize(&e)
+	*to = Appended{Entry: *e}
+	s.bytes += entrySize(e)
 	s.recent.MoveToFront(r.place)
 	if len(r.entries) > s.maxEntries {
 		s.dropFirstLocked(r)
@@ -95,7 +109,6 @@ func (s *memoryStore) appendLocked(e Entry, now time.Time) Appended {
 	for s.bytes > s.maxBytes && (s.recent.Len() > 1 || len(r.entries) > 1 || len(r.expire) > 0) {
 		s.forgetLocked(s.recent.Back().Value.(*memoryRoom))
 	}
-	return Appended{Entry: e}
 }
 
 func (s *memoryStore) roomLocked(key roomKey) *memoryRoom {

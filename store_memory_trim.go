@@ -29,6 +29,7 @@ func (s *memoryStore) outliveLocked(r *memoryRoom, stub Entry, key entryKey, now
 	if r.outlive == nil {
 		r.outlive = make(map[entryKey]Entry)
 	}
+	key = entryKey{strings.Clone(key.user), strings.Clone(key.message)} // they may be parts of the text
 	r.outlive[key] = stub
 	r.expire = append(r.expire, expiry{key, now.Add(KeysKept)})
 	s.bytes += stubSize(key)

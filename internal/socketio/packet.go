@@ -181,10 +181,15 @@ func EventPacket(namespace, name string, args Encoded, id *uint64, offset string
 
 // AckPacket makes the packet of an ack.
 func AckPacket(namespace string, id uint64, args Encoded) *engineio.Packet {
-	buf := makePacket(typeAck, namespace, args, 0)
-	buf = strconv.AppendUint(buf, id, 10)
-	buf = append(append(append(buf, '['), args.JSON...), ']')
-	return engineio.NewPacket(buf, args.Attachments...)
+	return AckWith(namespace, id, "", args, "")
+}
+
+// AckWith is AckPacket for arguments whose JSON begins with before and ends with after.
+func AckWith(namespace string, id uint64, before string, args Encoded, after string) *engineio.Packet {
+	buf := makePacket(typeAck, namespace, args, len(before)+len(after))
+	buf = append(strconv.AppendUint(buf, id, 10), '[')
+	buf = append(append(append(buf, before...), args.JSON...), after...)
+	return engineio.NewPacket(append(buf, ']'), args.Attachments...)
 }
 
 // controlPacket makes a CONNECT, DISCONNECT or CONNECT_ERROR.
