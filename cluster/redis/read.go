@@ -1,0 +1,277 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/parleychat/chat"
+)
+
+// readMost is how many entries of a stream are read at once.
+const readMost = 64
+
+// A reader reads some streams of one server: all of them, or one where keys are on several servers.
+type reader struct {
+	c       *Cluster
+	part    string
+	streams []int
+	keys    []string
+	cursors []id
+	placed  bool // the cursors have been set
+	block   []any
+	at      int // of the first cursor in block
+	look    []any
+	buffer  []byte
+}
+
+func (c *Cluster) readers() []*reader {
+	var all []*reader
+	if !c.isCluster() {
+		r := &reader{c: c, part: partReader(0)}
+		for i := range c.keys.streams {
+			r.streams = append(r.streams, i)
+		}
+		all = append(all, r)
+	} else {
+		for i := range c.keys.streams {
+			all = append(all, &reader{c: c, part: partReader(i), streams: []int{i}})
+		}
+	}
+	for _, r := range all {
+		r.init()
+	}
+	return all
+}
+
+func (c *Cluster) parts() []string {
+	parts := []string{partSetup, partListen, partLease}
+	for _, r := range c.readers() {
+		parts = append(parts, r.part)
+	}
+	return parts
+}
+
+func (r *reader) init() {
+	r.block = []any{"xread", "count", readMost, "block", block.Milliseconds(), "streams"}
+	r.look = []any{"xread", "count", readMost, "streams"}
+	for _, s := range r.streams {
+		key := r.c.keys.streams[s]
+		r.keys = append(r.keys, key)
+		r.block, r.look = append(r.block, key), append(r.look, key)
+	}
+	r.cursors = make([]id, len(r.keys))
+	r.at = len(r.block)
+	r.block = append(r.block, make([]any, len(r.keys))...)
+	r.look = append(r.look, make([]any, len(r.keys))...)
+}
+
+func (r *reader) run(ctx context.Context) error {
+	conn, err := r.c.connTo(ctx, r.keys[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // the pool takes it back, or is closed itself
+	if err := r.place(ctx, conn); err != nil {
+		return err
+	}
+	behind := true
+	for first := true; ; {
+		if behind {
+			behind, err = r.readBehind(ctx, conn)
+		} else {
+			behind, err = r.read(ctx, conn)
+		}
+		if err != nil {
+			return err
+		}
+		if first && !behind {
+			first = false
+			r.c.works(r.part)
+		}
+	}
+}
+
+// place sets the cursors to the streams' ends, the first time. Later it finds out which streams have lost their end, and reads those again from the start: the Hub passes
+// over what it has.
+func (r *reader) place(ctx context.Context, conn conn) error {
+	ends := make([]id, len(r.keys))
+	for i, key := range r.keys {
+		info, err := conn.XInfoStream(ctx, key).Result()
+		if err != nil && !strings.Contains(err.Error(), "no such key") {
+			return err
+		}
+		if err == nil {
+			if ends[i], err = parseID(info.LastGeneratedID); err != nil {
+				return err
+			}
+		}
+	}
+	for i, end := range ends {
+		switch {
+		case !r.placed:
+			r.cursors[i] = end
+		case end.before(r.cursors[i]):
+			r.cursors[i] = id{}
+			r.c.call(func(h chat.ClusterHandler) { h.Lost(r.streams[i]) })
+		}
+	}
+	r.placed = true
+	return nil
+}
+
+// read waits for entries. behind: there are more.
+func (r *reader) read(ctx context.Context, conn conn) (behind bool, err error) {
+	r.setCursors(r.block)
+	cmd := redis.NewCmd(ctx, r.block...)
+	if err := conn.Process(ctx, cmd); errors.Is(err, redis.Nil) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return r.receive(cmd.Val(), nil)
+}
+
+// readBehind does not wait. It finds out whether entries were removed before they were read: then the one that was read last is gone too, since the oldest go first.
+func (r *reader) readBehind(ctx context.Context, conn conn) (behind bool, err error) {
+	r.setCursors(r.look)
+	pipe := conn.Pipeline()
+	cmd := pipe.Do(ctx, r.look...)
+	last := make([]*redis.XMessageSliceCmd, len(r.keys))
+	for i, at := range r.cursors {
+		if at != (id{}) {
+			last[i] = pipe.XRangeN(ctx, r.keys[i], at.String(), at.String(), 1)
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return false, err
+	}
+	gone := make([]bool, len(r.keys))
+	for i, l := range last {
+		gone[i] = l != nil && len(l.Val()) == 0
+	}
+	if errors.Is(cmd.Err(), redis.Nil) {
+		return false, nil
+	}
+	return r.receive(cmd.Val(), gone)
+}
+
+func (r *reader) setCursors(args []any) {
+	at := len(args) - len(r.cursors)
+	for i, c := range r.cursors {
+		args[at+i] = c.String()
+	}
+}
+
+// receive hands out what XREAD has returned: for each stream its name and its entries, as a list, or, from protocol 3, as a map. gone: of which streams entries were
+// lost, if there are any.
+func (r *reader) receive(reply any, gone []bool) (behind bool, err error) {
+	var pairs []any
+	switch reply := reply.(type) {
+	case []any:
+		pairs = reply
+	case map[any]any:
+		for key, entries := range reply {
+			pairs = append(pairs, []any{key, entries})
+		}
+	default:
+		return false, fmt.Errorf("chat/redis: XREAD returned a %T", reply)
+	}
+	for _, p := range pairs {
+		pair, _ := p.([]any)
+		if len(pair) != 2 {
+			return false, errReply
+		}
+		key, _ := pair[0].(string)
+		entries, _ := pair[1].([]any)
+		i := r.index(key)
+		if i < 0 {
+			return false, errReply
+		}
+		if gone != nil && gone[i] && len(entries) > 0 {
+			r.c.call(func(h chat.ClusterHandler) { h.Lost(r.streams[i]) })
+		}
+		if err := r.entries(i, entries); err != nil {
+			return false, err
+		}
+		behind = behind || len(entries) == readMost
+	}
+	return behind, nil
+}
+
+func (r *reader) index(key string) int {
+	for i, k := range r.keys {
+		if k == key {
+			return i
+		}
+	}
+	return -1
+}
+
+func (r *reader) entries(i int, entries []any) error {
+	c := r.c
+	c.calls.RLock()
+	defer c.calls.RUnlock()
+	if c.hasLeft() {
+		return errLeft
+	}
+	for _, e := range entries {
+		name, value, err := readEntry(e)
+		if err != nil {
+			return err
+		}
+		r.buffer = append(r.buffer[:0], value...)
+		if err := publications(r.buffer, func(data []byte) { c.h.Receive(r.streams[i], data) }); err != nil {
+			c.log.Error("chat/redis: an entry cannot be read", "stream", r.keys[i], "error", err)
+		}
+		r.cursors[i] = name
+	}
+	if cap(r.buffer) > bufferMost {
+		r.buffer = nil
+	}
+	return nil
+}
+
+// readEntry gives the value of an entry's field, empty where it has none that is known.
+func readEntry(entry any) (at id, value string, err error) {
+	pair, _ := entry.([]any)
+	if len(pair) != 2 {
+		return id{}, "", errReply
+	}
+	name, _ := pair[0].(string)
+	if at, err = parseID(name); err != nil {
+		return id{}, "", err
+	}
+	fields, _ := pair[1].([]any)
+	for i := 0; i+1 < len(fields); i += 2 {
+		if f, _ := fields[i].(string); f == entryField {
+			value, _ = fields[i+1].(string)
+		}
+	}
+	return at, value, nil
+}
+
+// id is that of an entry: when it was added, in ms, and which one of that time.
+type id struct{ ms, n uint64 }
+
+func parseID(s string) (id, error) {
+	ms, n, ok := strings.Cut(s, "-")
+	a, errA := strconv.ParseUint(ms, 10, 64)
+	b, errB := strconv.ParseUint(n, 10, 64)
+	if !ok || errA != nil || errB != nil {
+		return id{}, fmt.Errorf("chat/redis: %q is not the id of an entry", s)
+	}
+	return id{a, b}, nil
+}
+
+func (i id) before(other id) bool {
+	return i.ms < other.ms || i.ms == other.ms && i.n < other.n
+}
+
+func (i id) String() string {
+	return strconv.FormatUint(i.ms, 10) + "-" + strconv.FormatUint(i.n, 10)
+}
