@@ -98,7 +98,8 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 // fetch looks for a session of another node: at that node, or where it was kept.
 func (sp *space) fetch(ctx context.Context, t *ticket) (a handover) {
 	h := sp.hub
-	if n := h.nodes; n != nil {
+	_, away := h.nodes.isAway() // then nobody would answer in time
+	if n := h.nodes; n != nil && !away {
 		q := sessionQuestion{Space: sp.name, PID: t.pid.text(t.sid, ""), ID: t.sid, User: t.user, Offset: t.offset}
 		q.User.Data = nil
 		for _, tag := range n.holders(t) {
