@@ -133,17 +133,26 @@ func (sp *space) bridgeEntryLocked(s *appended, to *audience, args socketio.Enco
 }
 
 // bridge passes on what is done with a target's clients.
-func (t Target) bridge(ctx context.Context, kind BridgeKind, names ...string) {
+func (t Target) bridge(ctx context.Context, what byte, room string) {
 	sp := t.space
 	if sp.hub.set.bridge == nil || ctx.Err() != nil {
 		return
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	if m := sp.bridgeMessageLocked(&t.to); m != nil && !sp.closed {
-		m.Kind, m.Names = kind, names
-		sp.hub.set.bridge.Tell(m)
+	m := sp.bridgeMessageLocked(&t.to)
+	if m == nil || sp.closed {
+		return
 	}
+	switch what {
+	case actJoin:
+		m.Kind, m.Names = BridgeJoin, []string{room}
+	case actLeave:
+		m.Kind, m.Names = BridgeLeave, []string{room}
+	case actDisconnect:
+		m.Kind = BridgeDisconnect
+	}
+	sp.hub.set.bridge.Tell(m)
 }
 
 // bridgeCall asks the clients of other servers; the func that it returns waits for the answers.

@@ -42,6 +42,7 @@ func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([
 	if err != nil {
 		return nil, err
 	}
+	others := t.bridgeCall(ctx, event, enc)
 	raw, err := t.callAll(ctx, event, enc)
 	replies := make([]Reply[R], len(raw))
 	for i, r := range raw {
@@ -50,7 +51,8 @@ func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([
 			replies[i].Value, replies[i].Err = decodeReply[R](r.args)
 		}
 	}
-	return replies, err
+	answers := others()
+	return append(replies, bridgeReplies[R](answers)...), errors.Join(err, answers.err)
 }
 
 // callAll calls a target's clients, those of the other nodes at the same time.

@@ -128,6 +128,7 @@ func New(opts ...Option) (*Hub, error) {
 		o.ObserveHub(hub)
 	}
 	if err := h.nodes.join(); err != nil {
+		_ = h.stopBridge(h.life) // has nothing to pass on yet
 		return nil, err
 	}
 	if w, ok := set.store.(Watcher); ok && h.journal.tasks.enter() {

@@ -186,6 +186,7 @@ func (t Target) act(ctx context.Context, what byte, room string) error {
 			return err
 		}
 	}
+	t.bridge(ctx, what, room)
 	return sp.act(&t.to, what, room)
 }
 
