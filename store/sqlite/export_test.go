@@ -29,3 +29,20 @@ func Pending(s *Store) int {
 	defer func() { s.writer <- w }()
 	return len(w.keys.pending)
 }
+
+// HoldWriter keeps everybody from writing until release is called. waiting is how many calls of Take wait for it, transactions how many there have been since.
+func HoldWriter(s *Store) (waiting func() int, release func(), transactions func() int) {
+	w := <-s.writer
+	before := w.alone
+	waiting = func() int {
+		s.takes.mu.Lock()
+		defer s.takes.mu.Unlock()
+		return len(s.takes.waiting)
+	}
+	transactions = func() int {
+		w := <-s.writer
+		defer func() { s.writer <- w }()
+		return w.alone - before
+	}
+	return waiting, func() { s.writer <- w }, transactions
+}

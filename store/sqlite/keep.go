@@ -2,8 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/parleychat/chat"
@@ -35,29 +33,4 @@ func (s *Store) Keep(ctx context.Context, values []chat.Kept) error {
 		_, err := w.purgeKept.ExecContext(ctx, time.Now().UnixMilli(), overStep)
 		return err
 	})
-}
-
-// Take is chat.Keeper's. It writes only where there is something to be taken or removed.
-func (s *Store) Take(ctx context.Context, key string) (value []byte, err error) {
-	now := time.Now().UnixMilli()
-	var there bool
-	if err := s.reads.forTake.QueryRowContext(ctx, key, now).Scan(&there); err != nil || !there {
-		return nil, err
-	}
-	err = s.write(ctx, func(ctx context.Context, w *writer) error {
-		err := w.takeKept.QueryRowContext(ctx, key, now).Scan(&value)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-		case err != nil:
-			return err
-		case value == nil: // the driver's empty one
-			value = []byte{}
-		}
-		_, err = w.purgeKept.ExecContext(ctx, now, overStep)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return value, nil
 }

@@ -3,8 +3,11 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,4 +135,52 @@ func TestTakeOfNothing(t *testing.T) {
 			t.Errorf("%q, %v", v, err)
 		}
 	})
+}
+
+// Calls of Take that wait together are one transaction, and one that is given up leaves what it was to take.
+func TestTakesTogether(t *testing.T) {
+	t.Parallel()
+	const many = 300 // more than one transaction takes
+	s := open(t, filepath.Join(t.TempDir(), "chat.db"))
+	values := make([]chat.Kept, many)
+	for i := range values {
+		values[i] = chat.Kept{Key: fmt.Sprint("k", i), Value: fmt.Append(nil, i), Until: time.Now().Add(time.Hour)}
+	}
+	if err := s.Keep(t.Context(), values); err != nil {
+		t.Fatal(err)
+	}
+	waiting, release, transactions := sqlite.HoldWriter(s)
+	until := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); waiting() != n; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%d wait, want %d", waiting(), n)
+			}
+		}
+	}
+	given, giveUp := context.WithCancel(t.Context())
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := s.Take(given, "k0")
+		gaveUp <- err
+	}()
+	until(1)
+	giveUp()
+	if err := <-gaveUp; !errors.Is(err, context.Canceled) || waiting() != 0 {
+		t.Errorf("%v, %d wait", err, waiting())
+	}
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			if v, err := s.Take(t.Context(), values[i].Key); err != nil || string(v) != fmt.Sprint(i) {
+				t.Errorf("%d: %q, %v", i, v, err)
+			}
+		})
+	}
+	until(many)
+	release()
+	all.Wait()
+	if n := transactions(); n != 2 {
+		t.Errorf("%d transactions", n)
+	}
 }

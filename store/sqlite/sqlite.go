@@ -34,6 +34,7 @@ type Store struct {
 	writer  chan *writer // holds the one writer while nobody writes; closed by Close
 	readers *sql.DB
 	reads   readStatements
+	takes   takes
 	close   func() error
 }
 
