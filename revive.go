@@ -98,7 +98,7 @@ func (sp *space) logEnd(room string) (end uint64, known bool) {
 func (c *Client) keepSnapshot(unsent []uint64) {
 	c.space.mu.Lock()
 	var s *snapshot
-	if c.rare != nil && len(unsent) == 0 && len(c.rare.unacked) == 0 {
+	if c.rare != nil && c.pid != (pid{}) && len(unsent) == 0 && len(c.rare.unacked) == 0 {
 		s = c.rare.snapshot
 	}
 	c.space.mu.Unlock()

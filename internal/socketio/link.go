@@ -107,19 +107,17 @@ func (l *link) event(e Event) {
 func (l *link) Disconnect(closeTransport bool) {
 	c := l.c
 	c.mu.Lock()
-	live := l.state == joined || l.state == entering
+	// A session that ends already takes no packet: the client is told nothing, and the socket hears of the session's end and its reason.
+	live := (l.state == joined || l.state == entering) && c.s.Send(controlPacket(typeDisconnect, l.namespace, nil))
 	// In Enter, Closed is left to what follows it; in Event, to what follows that.
-	closing := l.state == joined && !l.busy && !c.closed
-	if live && (closing || !c.closed) {
+	closing := live && l.state == joined && !l.busy && !c.closed
+	if live && !c.closed {
 		c.dropLocked(l)
 	}
 	if closing {
 		c.jobs.Add(1)
 	}
 	c.mu.Unlock()
-	if live {
-		c.s.Send(controlPacket(typeDisconnect, l.namespace, nil))
-	}
 	if closing {
 		go func() {
 			defer c.jobs.Done()
