@@ -35,19 +35,28 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
-// rssOf is VmRSS of proc_pid_status(5), in bytes.
-func rssOf(pid int) (int64, error) {
+// residentOf is VmRSS of proc_pid_status(5), and what of it belongs to files (RssFile, RssShmem), in bytes.
+func residentOf(pid int) (all, mapped int64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for line := range bytes.Lines(b) {
-		if rest, ok := bytes.CutPrefix(line, []byte("VmRSS:")); ok {
-			n, err := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
-			return n << 10, err
+		name, rest, _ := bytes.Cut(line, []byte(":"))
+		to := map[string]*int64{"VmRSS": &all, "RssFile": &mapped, "RssShmem": &mapped}[string(name)]
+		if to == nil {
+			continue
 		}
+		n, err := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		*to += n << 10
 	}
-	return 0, fmt.Errorf("no VmRSS of %d", pid)
+	if all == 0 {
+		return 0, 0, fmt.Errorf("no VmRSS of %d", pid)
+	}
+	return all, mapped, nil
 }
 
 // waitedBy is how long the threads that there are have been ready to run and did not (sched-stats, /proc/<pid>/schedstat).

@@ -81,9 +81,23 @@ func (o *outcome) reportServer(b *strings.Builder) {
 		fmt.Fprintf(b, "| %s | %.0f | %.2f | %.2f | %d | %d, %d, %d | %d, %d, %d | %.1f |\n", p.Name, (p.To - p.From).Seconds(), p.cores(p.After.CPU-p.Before.CPU), p.cores(p.Shares.Attack),
 			p.After.RSS>>20, p.Before.Goroutines, p.After.Goroutines, p.Settled.Goroutines, p.Before.Files, p.After.Files, p.Settled.Files, p.Settling.Seconds())
 	}
+	o.reportMemory(b)
+}
+
+func (o *outcome) reportMemory(b *strings.Builder) {
+	b.WriteString("\n## What was left\n\nAfter a collection. *Resident* is what the kernel says; of that *mapped* are pages of files, the program's own among them, *living* the heap's objects, *room* is what the collector holds for the next ones (between objects, and pages that it has not given back yet), *runtime* stacks and its own tables, " +
+		"*others* what is outside the Go heap, SQLite's pages first of all. MB.\n\n| | resident | mapped | living | room | runtime | others | goroutines | files |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
-	fmt.Fprintf(b, "\nAfter a collection, before the attacks and a minute behind them: %.1f and %.1f MB of living heap, %.1f and %.1f MB of stacks, %.0f and %.0f MB resident, %d and %d goroutines, %d and %d files.\n\n",
-		mb(o.First.Heap), mb(o.Last.Heap), mb(o.First.Stacks), mb(o.Last.Stacks), mb(o.First.RSS), mb(o.Last.RSS), o.First.Goroutines, o.Last.Goroutines, o.First.Files, o.Last.Files)
+	for _, x := range []struct {
+		when string
+		usage
+	}{{"before", o.First}, {"a minute behind the attacks", o.Last}, {fmt.Sprintf("%v later", recoveryWindow), o.Later}} {
+		if u := &x.usage; u.RSS > 0 {
+			room := u.Unused + u.Free
+			fmt.Fprintf(b, "| %s | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %d | %d |\n", x.when, mb(u.RSS), mb(u.Mapped), mb(u.Heap), mb(room), mb(u.Runtime-u.Heap-room), mb(u.RSS-u.Mapped-u.Runtime), u.Goroutines, u.Files)
+		}
+	}
+	b.WriteString("\n")
 }
 
 func (o *outcome) reportAttacks(b *strings.Builder) {

@@ -179,16 +179,20 @@ func (s *server) stop() error {
 	return s.err
 }
 
-// usage is what the process holds at a moment. Heap and Stacks are in bytes, of objects; after a collection only those that live.
+// usage is what the process holds at a moment, memory in bytes. Heap and Stacks are of objects; after a collection only of those that live.
 type usage struct {
 	At         time.Duration // since the run began
 	CPU        time.Duration // used until then
 	Waited     time.Duration // for a core, all threads together
-	RSS        int64         // bytes
+	RSS        int64
+	Mapped     int64 // of RSS: pages of files, the program's own first of all
 	Files      int
 	Goroutines int
 	Heap       int64
 	Stacks     int64
+	Unused     int64 // between the heap's objects
+	Free       int64 // of the heap, to be used again or given back to the system
+	Runtime    int64 // all that the Go runtime has and has not given back. The rest of RSS is mapped, or SQLite's
 }
 
 func (s *server) usage(collect bool) (u usage, err error) {
@@ -210,7 +214,7 @@ func (s *server) usage(collect bool) (u usage, err error) {
 		return u, err
 	}
 	u.Waited = waitedBy(pid)
-	if u.RSS, err = rssOf(pid); err != nil {
+	if u.RSS, u.Mapped, err = residentOf(pid); err != nil {
 		return u, err
 	}
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))

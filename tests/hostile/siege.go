@@ -55,6 +55,7 @@ type outcome struct {
 	Seconds  []second
 	First    usage // after a collection, in quiet
 	Last     usage // after a collection, when a minute without attacks has passed
+	Later    usage // at length: the same, a minute after the recovery window too
 	Clients  []client
 	long     bool
 	Wrong    []string // that stopped the run, or is of no phase
@@ -146,7 +147,14 @@ func (s *siege) phases(o *outcome) (err error) {
 	if o.Last, err = s.usage(true); err != nil {
 		return err
 	}
-	return s.heap("last.heap")
+	if err := s.heap("last.heap"); err != nil || !s.long {
+		return err
+	}
+	s.sleep(recoveryWindow)
+	if o.Later, err = s.usage(true); err != nil {
+		return err
+	}
+	return s.heap("later.heap")
 }
 
 func (s *siege) usage(collect bool) (usage, error) {
