@@ -19,7 +19,7 @@ func (h *Hub) EraseUser(ctx context.Context, userID string) (n int, err error) {
 	if userID == "" {
 		return 0, nil
 	}
-	n, err = e.EraseUser(ctx, userID)
+	n, err = h.core.eraseUser(ctx, e, userID)
 	h.core.eraseKept(userID)
 	return n, errors.Join(err, h.core.nodes.tell(ctx, noticeErased, appendStrings(nil, userID)))
 }
@@ -40,6 +40,16 @@ func (h *Hub) ExportUser(ctx context.Context, userID string, yield func(Entry) e
 	if !ok {
 		return fmt.Errorf("chat: the store cannot export: %w", errors.ErrUnsupported)
 	}
+	return h.core.exportUser(ctx, x, userID, yield)
+}
+
+func (h *core) eraseUser(ctx context.Context, e Eraser, userID string) (n int, err error) {
+	defer h.observed(&ctx, "eraseuser", &err)()
+	return e.EraseUser(ctx, userID)
+}
+
+func (h *core) exportUser(ctx context.Context, x Exporter, userID string, yield func(Entry) error) (err error) {
+	defer h.observed(&ctx, "exportuser", &err)()
 	return x.ExportUser(ctx, userID, yield)
 }
 

@@ -37,14 +37,15 @@ type EventObserver interface {
 	ObserveEvent(ctx context.Context, c *Client, e *Event) (_ context.Context, done func(err error))
 }
 
-// A StoreObserver is called before each call of the Store. done may be nil.
+// A StoreObserver is called before each call of the Store, of an export once for all that it yields; but not of Watch, nor where the default store is asked for the end of a
+// log, which is no work. done may be nil.
 type StoreObserver interface {
 	ObserveStore(ctx context.Context, call StoreCall) (_ context.Context, done func(err error))
 }
 
 // A StoreCall is what a StoreObserver is told.
 type StoreCall struct {
-	Op      string            // the method's name in lower case: append, page, bounds, trim, …
+	Op      string            // the method's name in lower case: append, page, bounds, trim, rooms, eraseuser, exportuser, revoke, revocations, keep, take
 	Entries int               // to be appended
 	For     []context.Context // of append: of the entries' senders. Read only
 }

@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -215,6 +216,33 @@ func TestObserver(t *testing.T) {
 		}
 		wantHandled("OnDisconnect <connect")
 		w.want(t, `error UNAUTHORIZED for "", client true <connect`, "left ann: revoked <connect")
+	})
+}
+
+// The calls for which no client asks.
+func TestObserveUpkeep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &witness{}
+		hub := newHub(t, chat.WithObserver(w), chat.WithRetention(time.Hour, func(string) chat.Retention { return chat.Retention{Count: 1} }))
+		for range 2 {
+			if _, err := hub.Room("r").Post(t.Context(), chat.Post{Text: "from the host", UserID: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		w.take()
+		time.Sleep(time.Minute)
+		w.want(t, "store rooms 0", "stored: <nil> <store", "store trim 0", "stored: <nil> <store", "store rooms 0", "stored: <nil> <store")
+		failed := errors.New("enough")
+		if err := hub.ExportUser(w.mark(t.Context(), "export"), "ann", func(chat.Entry) error { return failed }); !errors.Is(err, failed) {
+			t.Error(err)
+		}
+		w.want(t, "store exportuser 0 <export", "stored: enough <export store")
+		if n, err := hub.EraseUser(w.mark(t.Context(), "erase"), "ann"); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		w.want(t, "store eraseuser 0 <erase", "stored: <nil> <erase store")
 	})
 }
 

@@ -52,11 +52,9 @@ func (sp *space) retain() {
 
 // trim goes through the rooms once.
 func (sp *space) trim(ctx context.Context) (removed int, err error) {
-	defer recovered(&err)
 	const step = 500
-	t := sp.hub.set.store.(Trimmer)
 	for after := ""; ; {
-		rooms, err := t.Rooms(ctx, sp.name, after, step)
+		rooms, err := sp.hub.logsAfter(ctx, sp.name, after, step)
 		if err != nil || len(rooms) == 0 {
 			return removed, err
 		}
@@ -66,11 +64,23 @@ func (sp *space) trim(ctx context.Context) (removed int, err error) {
 			if keep.Age > 0 {
 				q.Before = time.Now().Add(-keep.Age)
 			}
-			n, err := t.Trim(ctx, q)
+			n, err := sp.hub.trimLog(ctx, q)
 			if removed += n; err != nil {
 				return removed, err
 			}
 		}
 		after = rooms[len(rooms)-1]
 	}
+}
+
+func (h *core) logsAfter(ctx context.Context, namespace, after string, limit int) (rooms []string, err error) {
+	defer h.observed(&ctx, "rooms", &err)()
+	defer recovered(&err)
+	return h.set.store.(Trimmer).Rooms(ctx, namespace, after, limit)
+}
+
+func (h *core) trimLog(ctx context.Context, q TrimQuery) (removed int, err error) {
+	defer h.observed(&ctx, "trim", &err)()
+	defer recovered(&err)
+	return h.set.store.(Trimmer).Trim(ctx, q)
 }
