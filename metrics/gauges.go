@@ -54,6 +54,9 @@ func allGauges() []gauge {
 		since("cluster_lost_total", "Publications of other nodes that did not arrive.", nil, func(s *chat.Stats) int64 { return s.ClusterLost }),
 		since("cluster_dropped_total", "Events that the other nodes did not get, since too much was waiting for the cluster.", nil, func(s *chat.Stats) int64 { return s.ClusterDropped }),
 		since("cluster_unread_total", "Notices of other nodes that this version cannot read.", nil, func(s *chat.Stats) int64 { return s.ClusterUnread }),
+		since("cluster_forwarded_total", "Requests passed on to the node that has their session.", nil, func(s *chat.Stats) int64 { return s.Forwarded }),
+		since("cluster_forward_failures_total", "Of those, the ones that did not reach it or got no answer.", nil, func(s *chat.Stats) int64 { return s.NotForwarded }),
+		since("cluster_forged_total", "Requests refused that claimed to be passed on by another node.", nil, func(s *chat.Stats) int64 { return s.Forged }),
 		since("shutdown_cuts_total", "Clients that the end of Shutdown's context has cut off.", nil, func(s *chat.Stats) int64 { return s.Cut }),
 	}
 	const evicted = "Clients disconnected by the Hub, by reason."
