@@ -20,6 +20,7 @@ const (
 	checkWritten = time.Minute      // of late
 	fencedMost   = 1000             // names of leases that are over
 	leaveWithin  = 2 * time.Second
+	endedKept    = 10 * time.Minute
 )
 
 // nodes is the Hub's part in its Cluster. It is a ClusterHandler.
@@ -70,7 +71,7 @@ func newNodes(h *core) *nodes {
 	if h.set.cluster == nil {
 		return nil
 	}
-	n := &nodes{hub: h, of: h.set.cluster, tag: newTag(), live: map[string]Node{}, away: time.Now(), gone: make(chan struct{})}
+	n := &nodes{hub: h, of: h.set.cluster, tag: newTag(), live: map[string]Node{}, ended: map[string]time.Time{}, away: time.Now(), gone: make(chan struct{})}
 	close(n.gone)
 	n.life, n.end = context.WithCancel(context.Background())
 	n.streams = make([]inStream, max(n.of.Streams(), 1))
@@ -183,6 +184,37 @@ func (n *nodes) run() {
 			for _, sp := range n.hub.spaces {
 				sp.dropEmpty()
 			}
+			n.forgetEnded()
+		}
+	}
+}
+
+// forgetEnded forgets what was received of nodes that will not be back: each start of a process is another node.
+func (n *nodes) forgetEnded() {
+	before := time.Now().Add(-endedKept - n.hub.set.recoveryWindow)
+	var over []string
+	n.mu.Lock()
+	for tag, since := range n.ended {
+		if since.Before(before) {
+			over = append(over, tag)
+			delete(n.ended, tag)
+		}
+	}
+	n.mu.Unlock()
+	for _, tag := range over {
+		for i := range n.streams {
+			st := &n.streams[i]
+			st.mu.Lock()
+			delete(st.from, tag)
+			st.mu.Unlock()
+		}
+		for _, sp := range n.hub.spaces {
+			sp.mu.Lock()
+			for i := range n.streams {
+				delete(sp.seen, place{tag, i})
+				delete(sp.dropped, place{tag, i})
+			}
+			sp.mu.Unlock()
 		}
 	}
 }
@@ -268,6 +300,7 @@ func (n *nodes) Up(other Node) {
 	}
 	n.mu.Lock()
 	n.live[other.Tag] = other
+	delete(n.ended, other.Tag)
 	n.mu.Unlock()
 	n.hub.log().Info("chat: another node", "node", other.Name, "address", other.Address)
 	for i := range n.streams {
@@ -283,6 +316,7 @@ func (n *nodes) Down(other Node) {
 	n.mu.Lock()
 	if n.live[other.Tag].Name == other.Name {
 		delete(n.live, other.Tag)
+		n.ended[other.Tag] = time.Now()
 	}
 	n.fenced = append(n.fenced, other.Name)
 	n.fenced = n.fenced[max(0, len(n.fenced)-fencedMost):]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/parleychat/chat/internal/socketio"
@@ -178,6 +179,7 @@ func (t Target) act(ctx context.Context, what byte, room string) error {
 	}
 	sp := t.space
 	n := sp.hub.nodes
+	var err error
 	if n != nil && !t.to.none && !sp.here(&t.to) {
 		b := append(t.to.append(newNotice(noticeAct, n.tag, RequestID(ctx), sp.name)), what)
 		ctx, cancel := context.WithTimeout(ctx, sp.hub.set.timeouts.Store)
