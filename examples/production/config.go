@@ -23,6 +23,10 @@ type config struct {
 	connects  int // a second from one address; 0: no limit
 	drain     time.Duration
 	level     slog.Level
+
+	redis       string // empty: no cluster
+	nodeAddress string // where the other nodes reach this one
+	clusterKey  []byte
 }
 
 // private are the networks that containers and pods are in: RFC 1918, RFC 4193, and loopback.
@@ -55,9 +59,8 @@ func fromEnv(get func(string) string) (config, error) {
 		check(errors.New("LOG_LEVEL must be debug, info, warn or error"))
 	}
 	check(checkAuth(get("AUTH"), c.secret))
-	if get("REDIS_URL") != "" {
-		check(errors.New("REDIS_URL is set, but this version has no cluster: two nodes would be two chats. Unset it, and let one node serve at a time"))
-	}
+	c.redis, c.nodeAddress, c.clusterKey = get("REDIS_URL"), get("NODE_ADDRESS"), []byte(get("CLUSTER_KEY"))
+	check(checkCluster(c))
 	return c, errors.Join(errs...)
 }
 
@@ -70,6 +73,18 @@ func checkAuth(mode string, secret []byte) error {
 		return fmt.Errorf("AUTH is %q, neither jwt (the default) nor none", mode)
 	case len(secret) == 0:
 		return errors.New("JWT_SECRET is missing. For trying it out, AUTH=none lets anybody in")
+	}
+	return nil
+}
+
+// checkCluster: what would quietly do nothing is said. The Hub itself looks at what an address and a key have to be, and refuses a store that other nodes cannot share.
+func checkCluster(c config) error {
+	node := c.nodeAddress != "" || len(c.clusterKey) > 0
+	switch {
+	case c.redis == "" && node:
+		return errors.New("NODE_ADDRESS and CLUSTER_KEY are of a cluster, which needs REDIS_URL")
+	case node && (c.nodeAddress == "" || len(c.clusterKey) == 0):
+		return errors.New("NODE_ADDRESS and CLUSTER_KEY go together: who passes requests on has to prove that it is a node")
 	}
 	return nil
 }

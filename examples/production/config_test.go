@@ -19,7 +19,10 @@ func TestConfig(t *testing.T) {
 		"nobody is asked":       {map[string]string{"AUTH": "none"}, ""},
 		"a short secret":        {map[string]string{"JWT_SECRET": "short"}, ""}, // a warning
 		"another auth":          {map[string]string{"AUTH": "off", "JWT_SECRET": secret}, `AUTH is "off"`},
-		"redis":                 {map[string]string{"AUTH": "none", "REDIS_URL": "redis://redis"}, "no cluster"},
+		"redis":                 {map[string]string{"AUTH": "none", "REDIS_URL": "redis://redis"}, ""},
+		"redis and a node":      {map[string]string{"AUTH": "none", "REDIS_URL": "redis://redis", "NODE_ADDRESS": "http://10.0.0.1:8000", "CLUSTER_KEY": secret}, ""},
+		"a node without a key":  {map[string]string{"AUTH": "none", "REDIS_URL": "redis://redis", "NODE_ADDRESS": "http://10.0.0.1:8000"}, "go together"},
+		"a node without redis":  {map[string]string{"AUTH": "none", "NODE_ADDRESS": "http://10.0.0.1:8000", "CLUSTER_KEY": secret}, "needs REDIS_URL"},
 		"any origin":            {map[string]string{"AUTH": "none", "ALLOWED_ORIGINS": "*"}, ""}, // a token is not sent unasked, as a cookie is
 		"a level that is none":  {map[string]string{"AUTH": "none", "LOG_LEVEL": "loud"}, "LOG_LEVEL"},
 		"a drain without unit":  {map[string]string{"AUTH": "none", "DRAIN": "25"}, "DRAIN"},

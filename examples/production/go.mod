@@ -5,6 +5,7 @@ go 1.26.0
 replace (
 	github.com/parleychat/chat => ../..
 	github.com/parleychat/chat/auth/jwt => ../../auth/jwt
+	github.com/parleychat/chat/cluster/redis => ../../cluster/redis
 	github.com/parleychat/chat/metrics => ../../metrics
 	github.com/parleychat/chat/store/postgres => ../../store/postgres
 	github.com/parleychat/chat/store/sqlite => ../../store/sqlite
@@ -14,9 +15,11 @@ require (
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/parleychat/chat v0.0.0
 	github.com/parleychat/chat/auth/jwt v0.0.0
+	github.com/parleychat/chat/cluster/redis v0.0.0
 	github.com/parleychat/chat/metrics v0.0.0
 	github.com/parleychat/chat/store/postgres v0.0.0
 	github.com/parleychat/chat/store/sqlite v0.0.0
+	github.com/redis/go-redis/v9 v9.23.0
 	github.com/rs/cors v1.11.1
 	go.uber.org/goleak v1.3.0
 )
@@ -44,6 +47,7 @@ require (
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.42.0 // indirect

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ const room = "chat" // everybody is in it
 // who come at once would have to read two million of them.
 const presenceMost = 200
 
-func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*chat.Hub, error) {
+func newHub(cfg config, store chat.Store, who auth, observer chat.Observer, cluster ...chat.Option) (*chat.Hub, error) {
 	connects := max(1, cfg.connects)
 	rates := []chat.Rate{
 		// Of a user, not of a client: who is thrown out and comes back, or opens 20 tabs, does not begin anew.
@@ -34,7 +35,7 @@ func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*ch
 	if cfg.connects == 0 {
 		rates = rates[:len(rates)-1]
 	}
-	return chat.New(append(who.options,
+	return chat.New(slices.Concat(who.options, cluster, []chat.Option{
 		chat.WithStore(store),
 		chat.WithRooms(room),
 		chat.WithPresence(presenceMost),
@@ -51,7 +52,7 @@ func newHub(cfg config, store chat.Store, who auth, observer chat.Observer) (*ch
 		chat.WithTrafficLog(slog.LevelInfo),
 		chat.WithObserver(observer),
 		chat.OnCall("whoami", whoami),
-	)...)
+	})...)
 }
 
 // open is the store that url names, and how to close it.

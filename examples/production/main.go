@@ -62,9 +62,13 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	watch := metrics.New(metrics.Events("whoami"))
-	hub, err := newHub(cfg, store, who, watch)
+	cluster, closeCluster, err := join(cfg)
 	if err != nil {
 		return errors.Join(err, closeStore())
+	}
+	hub, err := newHub(cfg, store, who, watch, cluster...)
+	if err != nil {
+		return errors.Join(err, closeCluster(), closeStore())
 	}
 	server := &http.Server{
 		Handler: handler(cfg, hub, who, watch),
@@ -83,12 +87,12 @@ func run(ctx context.Context, cfg config) error {
 		case <-ctx.Done():
 		}
 	}
-	return errors.Join(err, stop(context.WithoutCancel(ctx), cfg.drain, hub, server), closeStore())
+	return errors.Join(err, stop(context.WithoutCancel(ctx), cfg.drain, hub, server), closeCluster(), closeStore())
 }
 
 // stop ends the parts in the order in which they need each other. The Hub goes first, while the server still answers: /readyz turns to 503, handshakes are
 // refused (503, so that the proxy asks the next node), what clients have sent is saved and acked over their connections, and they are closed at a pace. The
-// server would wait for their long polls, and knows nothing of their WebSockets. The store goes last: until the Hub has ended, messages are saved.
+// server would wait for their long polls, and knows nothing of their WebSockets. Redis and the store go last: until the Hub has ended, messages are saved and published.
 func stop(ctx context.Context, within time.Duration, hub *chat.Hub, server *http.Server) error {
 	slog.Info("draining", "clients", hub.Stats().Clients, "within", within.String())
 	begin := time.Now()

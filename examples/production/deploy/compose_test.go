@@ -1,7 +1,9 @@
 package deploy_test
 
 import (
+	"maps"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,11 +20,15 @@ const nodeImage = "chat-production"
 // compose is the compose file as docker compose reads it: its schema, its variables, its merged keys.
 func compose(t *testing.T) *types.Project {
 	t.Helper()
-	p, err := load(t, types.Mapping{"JWT_SECRET": "s", "POSTGRES_PASSWORD": "p", "GRAFANA_PASSWORD": "g"})
+	p, err := load(t, secrets())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+func secrets() types.Mapping {
+	return types.Mapping{"JWT_SECRET": "s", "POSTGRES_PASSWORD": "p", "GRAFANA_PASSWORD": "g", "CLUSTER_KEY": "k"}
 }
 
 func load(t *testing.T, env types.Mapping) (*types.Project, error) {
@@ -49,8 +55,8 @@ func mounted(t *testing.T, p *types.Project, service, path string) string {
 
 func TestComposeNeedsItsSecrets(t *testing.T) {
 	t.Parallel()
-	for _, without := range []string{"JWT_SECRET", "POSTGRES_PASSWORD", "GRAFANA_PASSWORD"} {
-		env := types.Mapping{"JWT_SECRET": "s", "POSTGRES_PASSWORD": "p", "GRAFANA_PASSWORD": "g"}
+	for _, without := range slices.Sorted(maps.Keys(secrets())) {
+		env := secrets()
 		delete(env, without)
 		if _, err := load(t, env); err == nil {
 			t.Errorf("it starts without %s", without)
@@ -135,6 +141,12 @@ func TestComposeNetwork(t *testing.T) {
 		if !subnet.Contains(netip.MustParseAddr(at)) || !subnet.Contains(netip.MustParseAddr(proxy)) {
 			t.Errorf("%s or %s is not in %s", at, proxy, subnet)
 		}
+		if got := *s.Environment["NODE_ADDRESS"]; got != "http://"+at+":8000" {
+			t.Errorf("%s says that it is at %s, and is at %s", n.service, got, at)
+		}
+		if got, err := url.Parse(*s.Environment["REDIS_URL"]); err != nil || !hasService(p, got.Hostname(), "inside") {
+			t.Errorf("%s looks for Redis at %v", n.service, got)
+		}
 		if got := *s.Environment["TRUSTED_PROXIES"]; got != proxy {
 			t.Errorf("%s trusts %s; nginx is %s", n.service, got, proxy)
 		}
@@ -161,4 +173,13 @@ func TestNginxVariables(t *testing.T) {
 	if got := *env["NGINX_ENVSUBST_OUTPUT_DIR"]; got != "/etc/nginx" {
 		t.Errorf("the file is written to %s, where nginx does not read it", got)
 	}
+}
+
+func hasService(p *types.Project, name, network string) bool {
+	s, ok := p.Services[name]
+	if !ok {
+		return false
+	}
+	_, ok = s.Networks[network]
+	return ok
 }
