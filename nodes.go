@@ -37,10 +37,11 @@ type nodes struct {
 	mu     sync.Mutex // guards what follows; below a namespace's
 	name   string     // of the lease; empty: there was none yet
 	live   map[string]Node
-	fenced []string      // names of leases that are over, the last ones
-	away   time.Time     // since when the cluster is away; zero: it is here
-	gone   chan struct{} // closed while it is away
-	told   time.Time     // when a failure was last logged
+	fenced []string             // names of leases that are over, the last ones
+	ended  map[string]time.Time // tags of nodes that have had none since
+	away   time.Time            // since when the cluster is away; zero: it is here
+	gone   chan struct{}        // closed while it is away
+	told   time.Time            // when a failure was last logged
 	untold int
 
 	streams   []inStream

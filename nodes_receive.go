@@ -184,12 +184,10 @@ func (t Target) act(ctx context.Context, what byte, room string) error {
 		b := append(t.to.append(newNotice(noticeAct, n.tag, RequestID(ctx), sp.name)), what)
 		ctx, cancel := context.WithTimeout(ctx, sp.hub.set.timeouts.Store)
 		defer cancel()
-		if err := n.relay.publish(ctx, n.stream(sp.name, t.to.room()), appendStrings(b, room)); err != nil {
-			return err
-		}
+		err = n.relay.publish(ctx, n.stream(sp.name, t.to.room()), appendStrings(b, room))
 	}
 	t.bridge(ctx, what, room)
-	return sp.act(&t.to, what, room)
+	return errors.Join(sp.act(&t.to, what, room), err)
 }
 
 func (sp *space) here(to *audience) bool {
