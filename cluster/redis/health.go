@@ -101,20 +101,24 @@ func (c *Cluster) ready() <-chan struct{} {
 	return c.health.ready
 }
 
-// persist runs a part until the node leaves. A connection that breaks after it has worked is replaced, and is no news where that succeeds.
+// failuresMost are the failures in a row of a part after which Redis is away. A connection that breaks is no news where it is replaced, and the pool may have others that broke
+// at the same time.
+const failuresMost = 3
+
+// persist runs a part until the node leaves.
 func (c *Cluster) persist(part string, run func(context.Context) error) {
 	var delay backoff
+	failures := 0
 	for c.ctx.Err() == nil {
 		before := c.worked(part)
 		err := run(c.ctx)
 		if c.ctx.Err() != nil {
 			return
 		}
-		worked := c.worked(part) > before
-		if worked {
-			delay = backoff{}
+		if c.worked(part) > before {
+			delay, failures = backoff{}, 0
 		}
-		if !worked || isTimeout(err) {
+		if failures++; failures >= failuresMost || isTimeout(err) {
 			c.fails(part, err)
 		}
 		if !delay.wait(c.ctx) {

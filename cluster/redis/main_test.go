@@ -8,6 +8,7 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
 	"github.com/parleychat/chat"
@@ -24,9 +25,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	goredis.SetLogger(&logging.VoidLogger{}) // of connections that the tests break
 	code, err := run(m)
 	if err == nil && code == 0 {
-		err = goleak.Find(goleak.IgnoreCurrent(), goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"))
+		err = goleak.Find()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
