@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 
@@ -167,9 +168,12 @@ func (t Target) bridgeCall(ctx context.Context, event string, args socketio.Enco
 	m.Kind, m.Event, m.Args = BridgeEmit, event, BridgeArgs(args)
 	got := make(chan bridgeAnswers, 1)
 	go func() {
-		ctx, cancel := sp.withAckTimeout(ctx)
+		within, cancel := sp.withAckTimeout(ctx)
 		defer cancel()
-		acks, silent, err := sp.hub.set.bridge.Call(ctx, m)
+		acks, silent, err := sp.hub.set.bridge.Call(within, m)
+		if err == nil && silent > 0 {
+			err = ctx.Err()
+		}
 		got <- bridgeAnswers{acks, silent, err}
 	}()
 	return func() bridgeAnswers { return <-got }
@@ -187,6 +191,14 @@ type bridgeAnswers struct {
 	acks   []BridgeArgs
 	silent int
 	err    error
+}
+
+// join adds what the caller does not know yet.
+func (a *bridgeAnswers) join(err error) error {
+	if a.err == nil || errors.Is(err, a.err) {
+		return err
+	}
+	return errors.Join(err, a.err)
 }
 
 // bridgeReplies are the answers of clients elsewhere, whose sids are not known.

@@ -52,7 +52,7 @@ func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([
 		}
 	}
 	answers := others()
-	return append(replies, bridgeReplies[R](answers)...), errors.Join(err, answers.err)
+	return append(replies, bridgeReplies[R](answers)...), answers.join(err)
 }
 
 // callAll calls a target's clients, those of the other nodes at the same time.
