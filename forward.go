@@ -110,9 +110,70 @@ func (f *forwarding) down(tag string) {
 	}
 }
 
-// close ends all that is under way. false: ctx has ended before.
+// tunnels are what cuts each of the WebSockets that are passed on.
+func (f *forwarding) tunnels() []func() {
+	if f == nil {
+		return nil
+	}
+	return f.Tunnels()
+}
+
+// cutAtPace cuts tunnels one after the other within a time: they are clients to Shutdown's pace. The channel is closed when that is done, or ctx has ended.
+func cutAtPace(ctx context.Context, tunnels []func(), window time.Duration) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		begin := time.Now()
+		for i, cut := range tunnels {
+			if wait := window*time.Duration(i)/time.Duration(len(tunnels)) - time.Since(begin); wait > 0 && !sleep(ctx, max(wait, drainTick)) {
+				return
+			}
+			cut()
+		}
+	}()
+	return done
+}
+
+const (
+	releaseTick   = 100 * time.Millisecond
+	releaseRounds = 10
+)
+
+// close ends all that is under way. The nodes are asked to answer the polls that wait at them, whose clients then go another way and have lost nothing; what is
+// under way after a second is cut. false: ctx has ended before.
 func (f *forwarding) close(ctx context.Context) bool {
-	return f == nil || f.Close(ctx.Done())
+	if f == nil {
+		return true
+	}
+	for range releaseRounds {
+		polls := f.Polls()
+		if len(polls) == 0 {
+			break
+		}
+		f.release(ctx, polls)
+		if !sleep(ctx, releaseTick) {
+			break
+		}
+	}
+	return f.Close(ctx.Done())
+}
+
+func (f *forwarding) release(ctx context.Context, polls map[string][]string) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTick)
+	defer cancel()
+	var wg sync.WaitGroup
+	for tag, sids := range polls {
+		wg.Go(func() { _, _ = ask[bool](ctx, f.hub.nodes, tag, "release", sids) }) // where it fails they are cut
+	}
+	wg.Wait()
+}
+
+// answerRelease answers the polls of these sessions, which another node has passed on.
+func (n *nodes) answerRelease(_ context.Context, sids []string) (bool, error) {
+	for _, sid := range sids {
+		n.hub.engine.Release(sid)
+	}
+	return true, nil
 }
 
 // counts are those of Stats.

@@ -185,20 +185,8 @@ func TestForwardedAddress(t *testing.T) {
 	t.Parallel()
 	seen := &limits{}
 	r := newRing(t, 2, chat.WithTrustedProxies("127.0.0.1"), chat.WithLimits(chat.Limits{Upgrades: 1}), chat.WithObserver(seen))
-	upgrade := []string{
-		"X-Forwarded-For", "192.0.2.7", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", strings.Repeat("k", 22) + "==",
-	}
 	for range 2 {
-		req := httptest.NewRequest("GET", r.servers[1].URL+"/socket.io/?EIO=4&transport=websocket&sid="+r.open(0), nil)
-		for i := 0; i < len(upgrade); i += 2 {
-			req.Header.Set(upgrade[i], upgrade[i+1])
-		}
-		req.RequestURI = ""
-		res, err := r.servers[1].Client().Transport.RoundTrip(req.WithContext(t.Context()))
-		if err != nil || res.StatusCode != 101 {
-			t.Fatal(res, err)
-		}
-		t.Cleanup(func() { _ = res.Body.Close() })
+		r.upgrade(1, r.open(0), "X-Forwarded-For", "192.0.2.7")
 	}
 	var hits []chat.LimitHit
 	eventually(t, func() bool { hits = append(hits, seen.take()...); return len(hits) > 0 })
@@ -268,25 +256,52 @@ func TestForwardToDeadNode(t *testing.T) {
 	}
 }
 
-// Shutdown waits for nobody who is a client of another node.
+// Shutdown waits for nobody who is a client of another node: a poll is answered, and its session lives on; a WebSocket is cut.
 func TestShutdownWhileForwarding(t *testing.T) {
 	t.Parallel()
 	r := newRing(t, 2)
-	sid := r.open(0)
-	arrived := make(chan struct{})
-	r.passed = func(int, *http.Request) { close(arrived) }
-	status := make(chan int)
+	sid, other := "&sid="+r.open(0), r.open(0)
+	arrived := make(chan struct{}, 10)
+	r.passed = func(int, *http.Request) { arrived <- struct{}{} }
+	answer := make(chan string)
 	go func() {
-		res, _ := r.do(1, "GET", "&sid="+sid, "")
-		status <- res.StatusCode
+		res, body := r.do(1, "GET", sid, "")
+		answer <- res.Status + " " + body
 	}()
 	<-arrived
+	ws := r.upgrade(1, other)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := r.hubs[1].Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if s := <-status; s != 503 {
-		t.Error(s)
+	if a := <-answer; a != "200 OK 6" {
+		t.Error(a)
 	}
+	_, _ = io.Copy(io.Discard, ws.Body) // until it is cut, by whichever end
+	if res, body := r.do(0, "POST", sid, "40"); res.StatusCode != 200 {
+		t.Error(res.Status, body)
+	}
+	if res, _ := r.do(1, "GET", sid, ""); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" {
+		t.Error(res.Status)
+	}
+}
+
+// upgrade asks a node for a session's WebSocket.
+func (r *ring) upgrade(node int, sid string, header ...string) *http.Response {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), "GET", r.servers[node].URL+"/socket.io/?EIO=4&transport=websocket&sid="+sid, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	header = append(header, "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", strings.Repeat("k", 22)+"==")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := r.servers[node].Client().Transport.RoundTrip(req)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		r.t.Fatal(res, err)
+	}
+	r.t.Cleanup(func() { _ = res.Body.Close() })
+	return res
 }

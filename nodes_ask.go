@@ -21,6 +21,7 @@ func (n *nodes) newQuestions() map[string]func(context.Context, []byte) (any, er
 		"rooms":   question(n.answerRooms),
 		"call":    question(n.answerCall),
 		"session": question(n.answerSession),
+		"release": question(n.answerRelease),
 	}
 }
 

@@ -95,7 +95,10 @@ func (h *core) cutError(ctx context.Context) error {
 // closeClients tells the clients, and closes each connection when its turn has come and what has come by it was handled.
 func (h *core) closeClients(ctx context.Context) {
 	pages := h.pages()
-	window := h.drainWindow(ctx, len(pages))
+	tunnels := h.forwards.tunnels()
+	window := h.drainWindow(ctx, len(pages)+len(tunnels))
+	tunnelsCut := cutAtPace(ctx, tunnels, window)
+	defer func() { <-tunnelsCut }()
 	if len(pages) > 0 {
 		h.log().Info("chat: draining", "clients", len(pages), "over", window)
 	}

@@ -19,7 +19,7 @@ type polling struct {
 	probe     *wsConn
 	probed    bool                     // the client has sent 2probe
 	during    bool                     // the GET came after that
-	release   bool                     // the GET came before, and is to end
+	release   bool                     // the GET is to end: it came before, or Release says so
 	upgrading bool                     // the client has sent 5
 	changed   chan struct{}            // tells the waiting GET to look again
 	turn      *sync.Cond               // tells those who wait for a GET or a POST to be over
@@ -52,6 +52,22 @@ func (p *polling) look() {
 	select {
 	case p.changed <- struct{}{}:
 	default:
+	}
+}
+
+// Release answers the GET that waits for a session, if one does, with NOOP: the client asks again, by another way if need be.
+func (srv *Server) Release(sid string) {
+	srv.mu.Lock()
+	s := srv.sessions[sid]
+	srv.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.poll; p != nil && p.get == getWaits {
+		p.release = true
+		p.look()
 	}
 }
 

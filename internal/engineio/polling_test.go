@@ -288,3 +288,29 @@ func TestGzip(t *testing.T) {
 		t.Errorf("%v, %d bytes", resp.Header, resp.ContentLength)
 	}
 }
+
+// A GET that is released is answered at once, and nothing is lost of what comes after.
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	b := start(t, nil)
+	for eio, noop := range map[int]string{4: "6", 3: "1:6"} {
+		q := b.open(eio, "")
+		p := b.peer()
+		b.srv.Release(p.s.ID()) // nobody waits
+		for range 2 {
+			waiting := b.later(q)
+			waitFor(t, p.waiting)
+			b.srv.Release(p.s.ID())
+			(<-waiting).want(t, 200, noop)
+		}
+		p.s.Send(textPacket("hello"))
+		want := "4hello"
+		if eio == 3 {
+			want = "6:4hello"
+		}
+		b.get(q).want(t, 200, want)
+	}
+	b.srv.Release("unknown")
+	b.openWS(4)
+	b.srv.Release(b.peer().s.ID())
+}

@@ -76,9 +76,12 @@ func (s *Session) appendID(b []byte) []byte {
 // tagEnd is not in the alphabet of base64url.
 const tagEnd = '.'
 
+// SessionOf is the id of the session that a request names; empty: none.
+func SessionOf(r *http.Request) string { return query(r.URL.RawQuery).get("sid") }
+
 // TagOf is the tag of the process that has the session which a request names; empty where it names none, or one without a tag.
 func TagOf(r *http.Request) string {
-	tag, _, ok := strings.Cut(query(r.URL.RawQuery).get("sid"), string(tagEnd))
+	tag, _, ok := strings.Cut(SessionOf(r), string(tagEnd))
 	if !ok {
 		return ""
 	}

@@ -65,8 +65,10 @@ type Forwarder struct {
 
 // A flight is what is under way to a node. The Forwarder's mu guards it.
 type flight struct {
-	cut func(error)
-	why error // it was cut
+	cut    func(error)
+	why    error  // it was cut
+	poll   string // the session whose GET it is; empty: it is something else
+	tunnel bool
 }
 
 // New makes a Forwarder. Close ends it.
@@ -113,14 +115,17 @@ func (f *Forwarder) Serve(w http.ResponseWriter, r *http.Request, tag, address s
 		return
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
-	fl := f.begin(tag, cancel)
-	if fl == nil {
+	fl := &flight{cut: cancel, tunnel: engineio.WantsWebSocket(r)}
+	if r.Method == http.MethodGet && !fl.tunnel {
+		fl.poll = engineio.SessionOf(r)
+	}
+	if !f.begin(tag, fl) {
 		cancel(nil)
 		f.fail(w, r, tag, ErrClosed)
 		return
 	}
 	r = r.WithContext(ctx)
-	if engineio.WantsWebSocket(r) {
+	if fl.tunnel {
 		f.tunnel(w, r, tag, to, fl)
 		return
 	}
@@ -212,19 +217,18 @@ func (f *Forwarder) fail(w http.ResponseWriter, r *http.Request, tag string, err
 	f.cfg.Failed(w, r, err)
 }
 
-func (f *Forwarder) begin(tag string, cut func(error)) *flight {
+func (f *Forwarder) begin(tag string, fl *flight) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return nil
+		return false
 	}
-	fl := &flight{cut: cut}
 	if f.flights[tag] == nil {
 		f.flights[tag] = map[*flight]struct{}{}
 	}
 	f.flights[tag][fl] = struct{}{}
 	f.n++
-	return fl
+	return true
 }
 
 func (f *Forwarder) end(tag string, fl *flight) {
@@ -255,18 +259,52 @@ func (f *Forwarder) recut(fl *flight, cut func(error)) {
 func (f *Forwarder) Cut(tag string) { f.cutAll(ErrGone, tag) }
 
 func (f *Forwarder) cutAll(why error, tags ...string) {
-	var cuts []func(error)
+	var all []*flight
 	f.mu.Lock()
 	for _, tag := range tags {
-		for fl := range f.flights[tag] {
-			fl.why = why
-			cuts = append(cuts, fl.cut)
-		}
+		all = slices.AppendSeq(all, maps.Keys(f.flights[tag]))
 	}
 	f.mu.Unlock()
-	for _, cut := range cuts {
+	f.cutThese(why, all...)
+}
+
+func (f *Forwarder) cutThese(why error, all ...*flight) {
+	for _, fl := range all {
+		f.mu.Lock()
+		fl.why = why
+		cut := fl.cut
+		f.mu.Unlock()
 		cut(why)
 	}
+}
+
+// Polls are the sessions whose GETs wait at other nodes, by the tags of those.
+func (f *Forwarder) Polls() map[string][]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	polls := map[string][]string{}
+	for tag, flights := range f.flights {
+		for fl := range flights {
+			if fl.poll != "" {
+				polls[tag] = append(polls[tag], fl.poll)
+			}
+		}
+	}
+	return polls
+}
+
+// Tunnels are the WebSockets that are passed on: what cuts each of them.
+func (f *Forwarder) Tunnels() (cuts []func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, flights := range f.flights {
+		for fl := range flights {
+			if fl.tunnel {
+				cuts = append(cuts, func() { f.cutThese(ErrClosed, fl) })
+			}
+		}
+	}
+	return cuts
 }
 
 // Close ends all that is under way, and waits for its end (true), or for done (false). It may be called again.

@@ -239,6 +239,9 @@ func TestCut(t *testing.T) {
 			c := n[1].dial(other)
 			c.send("2probe")
 			c.want("3probe")
+			if polls, tunnels := n[1].forward.Polls(), n[1].forward.Tunnels(); len(polls["node11"]) != 1 || len(polls["node33"]) != 1 || len(tunnels) != 1 {
+				t.Error(polls, len(tunnels))
+			}
 			want := cut(n[1].forward)
 			c.ends()
 			if s := receive(t, polling); s != 503 {
