@@ -331,6 +331,10 @@ func (s *Session) ended(reason Reason, unsent []uint64) {
 	if s.handler != nil {
 		s.Settle()
 		s.handler.Closed(reason, unsent)
+		// Whoever keeps the session for a while, as the Hub does for recoveries, must not keep the connection.
+		s.mu.Lock()
+		s.handler, s.ws, s.poll = nil, nil, nil
+		s.mu.Unlock()
 	}
 	s.srv.live.Add(-1)
 	s.srv.gate.done()

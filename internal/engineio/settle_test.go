@@ -221,3 +221,24 @@ func TestNeverPolledAgain(t *testing.T) {
 		}
 	})
 }
+
+// The Hub keeps sessions that are over for a while; what they had is not kept with them.
+func TestOverIsSmall(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, b *bench) {
+		b.openWS(4)
+		ws := b.peer()
+		b.open(4, "")
+		polling := b.peer()
+		for _, p := range []*peer{ws, polling} {
+			p.s.Abort(ReasonForced)
+			p.wantEnd(t, ReasonForced)
+			synctest.Wait()
+			if s := p.s; s.ws != nil || s.poll != nil || s.handler != nil || s.queue != nil {
+				t.Errorf("%s: it still has %+v", s.Transport(), s)
+			}
+			if p.s.Send(tagged(1, "x")) {
+				t.Error("sent")
+			}
+		}
+	})
+}
