@@ -112,6 +112,9 @@ func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
 	for _, a := range o.args.Attachments {
 		size += int64(len(a))
 	}
+	for len(r.events) > 0 && r.events[0].at < r.now-int64(r.window) { // the sweep alone would leave them for a quarter longer
+		r.dropFirstLocked()
+	}
 	r.events = append(r.events, kept{number: number, at: r.now, to: to, event: o, size: size})
 	r.growLocked(size)
 }
@@ -123,7 +126,7 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 	}
 	s := &lostSession{
 		at: time.Now(), id: c.id, userID: c.userID, rooms: slices.Clone(c.rooms),
-		started: c.started, sent: c.sent, until: r.space.counter, unacked: unsent, client: c, size: int64(512 + 64*len(c.rooms)),
+		started: c.started, sent: c.sent, until: r.space.counter, unacked: unsent, client: c, size: int64(1024 + 64*len(c.rooms)),
 	}
 	if c.rare != nil {
 		s.values, s.came = c.rare.values, c.rare.came
