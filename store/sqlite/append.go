@@ -37,6 +37,7 @@ type writer struct {
 	allBehind, setBehind, noneBehind  *sql.Stmt
 	keyed, revoke, purgeRevoked       *sql.Stmt
 	keep, takeKept, purgeKept         *sql.Stmt
+	hashesFrom                        *sql.Stmt
 
 	keys  keys
 	rooms map[roomName]*roomState // as they were at the end of the last transaction, while nobody else has written
@@ -48,7 +49,7 @@ type writer struct {
 const roomsKept = 10_000
 
 func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
-	w := &writer{conn: conn, alone: aloneAfter, keys: keys{hash: hashKey, most: keysPending, step: keysStep, after: aloneAfter}}
+	w := &writer{conn: conn, alone: aloneAfter, keys: keys{hash: hashKey, most: keysPending, step: keysStep, after: aloneAfter, sieve: sieve{first: sieveFirst}}}
 	if err := conn.QueryRowContext(ctx, "SELECT salt FROM key_salt").Scan(&w.keys.salt); err != nil {
 		return nil, err
 	}
@@ -75,6 +76,7 @@ func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
 		{&w.addPlain, `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '')`},
 		{&w.hashed, hashed},
+		{&w.hashesFrom, "SELECT hash FROM entry_keys WHERE hash >= ? ORDER BY hash LIMIT ?"},
 		{&w.hashedOne, "SELECT room_id, seq FROM entry_keys WHERE hash = ?"},
 		{&w.addHash, "INSERT INTO entry_keys (hash, room_id, seq) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"},
 		{&w.removeHash, "DELETE FROM entry_keys WHERE hash = ? AND room_id = ? AND seq = ?"},
@@ -228,7 +230,10 @@ func (w *writer) appendAll(ctx context.Context, entries []chat.Entry) ([]chat.Ap
 	if err := w.saveLasts(ctx, changed); err != nil {
 		return nil, err
 	}
-	return out, w.saveKeys(ctx)
+	if err := w.saveKeys(ctx); err != nil {
+		return nil, err
+	}
+	return out, w.learnKeys(ctx, learnedFor*len(entries)+learnedLeast)
 }
 
 func (w *writer) saveLasts(ctx context.Context, rooms []*roomState) error {

@@ -1,5 +1,7 @@
 package sqlite
 
+import "fmt"
+
 // Queries are those whose plans a test looks at.
 var Queries = map[string]string{"up": pageUp, "down": pageDown, "of a user": written}
 
@@ -45,4 +47,27 @@ func HoldWriter(s *Store) (waiting func() int, release func(), transactions func
 		return w.alone - before
 	}
 	return waiting, func() { s.writer <- w }, transactions
+}
+
+// SmallSieve makes a sieve of 32 keys, which grows soon.
+func SmallSieve(s *Store) {
+	w := <-s.writer
+	defer func() { s.writer <- w }()
+	w.keys.sieve = sieve{first: 1}
+	w.keys.sieve.reset()
+	for hash := range w.keys.pending {
+		w.keys.sieve.add(hash)
+	}
+}
+
+// Sieved is how many of n hashes that no key has need no looking up, and whether the sieve has learned the whole table.
+func Sieved(s *Store, n int) (spared int, whole bool) {
+	w := <-s.writer
+	defer func() { s.writer <- w }()
+	for i := range n {
+		if w.keys.sieve.lacks(hashKey(nil, 0, "nobody", fmt.Sprint(i))) {
+			spared++
+		}
+	}
+	return spared, w.keys.sieve.whole
 }

@@ -33,6 +33,7 @@ type keys struct {
 	behind  map[int64]int64 // rooms of the others: the seq that keys_behind has to have for them once those are written
 	unsaved []int64         // of behind, not in keys_behind yet
 	exact   bool            // message_keys may have rows
+	sieve   sieve
 	buf     []byte
 
 	most, step, after int // keysPending, keysStep and aloneAfter
@@ -59,7 +60,7 @@ func (w *writer) hashes(ctx context.Context, entries []chat.Entry, rooms []*room
 			continue
 		}
 		hashes[i] = w.keys.hash(w.keys.salt, rooms[i].id, entries[i].UserID, entries[i].MessageID)
-		if _, here := w.keys.pending[hashes[i]]; here {
+		if _, here := w.keys.pending[hashes[i]]; here || w.keys.sieve.lacks(hashes[i]) {
 			continue
 		}
 		if len(list) > 1 {
@@ -96,6 +97,7 @@ func (w *writer) newKey(ctx context.Context, p place, e *chat.Entry, hash int64,
 		return w.addExact(ctx, p, e.UserID, e.MessageID, now)
 	}
 	w.keys.pending[hash] = p
+	w.keys.sieve.add(hash)
 	if _, marked := w.keys.behind[p.room]; !marked {
 		w.keys.behind[p.room] = p.seq - 1
 		w.keys.unsaved = append(w.keys.unsaved, p.room)
@@ -196,6 +198,7 @@ func (w *writer) dropKey(ctx context.Context, p place, user, messageID string) e
 func (w *writer) loadKeys(ctx context.Context) error {
 	w.keys.pending, w.keys.leaving = make(map[int64]place), nil
 	w.keys.behind, w.keys.unsaved = make(map[int64]int64), nil
+	w.keys.sieve.reset()
 	if err := w.anyExact.QueryRowContext(ctx).Scan(&w.keys.exact); err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ func (m *model) open() {
 	for range 2 {
 		s := open(m.t, m.path, sqlite.WithNormalSync())
 		sqlite.PutOff(s, 1+m.rng.IntN(60), 1+m.rng.IntN(8), m.rng.IntN(3), m.collide)
+		sqlite.SmallSieve(s)
 		m.stores = append(m.stores, s)
 	}
 	m.old = version1{raw(m.t, m.path+"?_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)")}

@@ -30,6 +30,8 @@ import (
 //
 // A ctx that ends while a write waits for its turn leaves nothing saved. A transaction that has begun is not broken off: it is
 // short, and what would be known of it after a break is nothing.
+//
+// While no other process writes to the file a Store remembers in about 2 bytes for each message key that there is, and 8 MiB at most, that most new keys are new.
 type Store struct {
 	writer  chan *writer // holds the one writer while nobody writes; closed by Close
 	readers *sql.DB
