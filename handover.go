@@ -38,21 +38,29 @@ type missedEvent struct {
 	Attachments [][]byte        `json:",omitempty"`
 }
 
-// seenPlace is up to where the session's node has had a node's events.
+// seenPlace is up to where the session's node has had what a node has published.
 type seenPlace struct {
 	Tag    string `json:"t"`
 	Stream int    `json:"s"`
 	Number uint64 `json:"n"`
+	Over   bool   `json:"o,omitempty"` // the node is gone: who has nothing of it gets nothing more
 }
 
-// seenLocked is the namespace's seen, for another node.
+// seenLocked is up to where the namespace has everything, for another node: not of events alone, or of a node that published none of late it would not be
+// known that there is nothing to wait for.
 func (sp *space) seenLocked() []seenPlace {
-	if sp.hub.nodes == nil {
+	n := sp.hub.nodes
+	if n == nil {
 		return nil
 	}
-	places := make([]seenPlace, 0, len(sp.seen))
-	for p, number := range sp.seen {
-		places = append(places, seenPlace{p.tag, p.stream, number})
+	seen := n.received()
+	for p, number := range sp.seen { // an event counts as received a moment after it was delivered
+		seen[p] = max(seen[p], number)
+	}
+	places := make([]seenPlace, 0, len(seen))
+	for p, number := range seen {
+		_, live := n.node(p.tag)
+		places = append(places, seenPlace{p.tag, p.stream, number, !live && p.tag != n.tag})
 	}
 	return places
 }
@@ -73,13 +81,13 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 		return handover{}, nil
 	}
 	s.rooms = slices.DeleteFunc(s.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
-	a := handover{Snapshot: &snapshot{ID: s.id, User: s.userID, Epoch: sp.epoch, Seen: sp.seenLocked()}}
+	a := handover{Snapshot: &snapshot{ID: s.id, User: s.userID, Epoch: sp.epoch, Seen: sp.seenLocked(), Born: n.born}}
 	for _, m := range s.rooms {
 		end, known := n.hub.journal.endLocked(sp, m.room.name)
 		if !known {
 			return handover{}, nil
 		}
-		a.Snapshot.Rooms = append(a.Snapshot.Rooms, roomPlace{m.room.name, end})
+		a.Snapshot.Rooms = append(a.Snapshot.Rooms, roomPlace{m.room.name, end, sp.awayLocked(m.room)})
 	}
 	room := n.hub.set.limits.Outbox
 	ok := sp.recovery.eachMissedLocked(s, q.Offset, func(k *kept) bool {
@@ -152,7 +160,7 @@ func (sp *space) caughtUp(ctx context.Context, seen []seenPlace) bool {
 		return true
 	}
 	for _, p := range seen {
-		if p.Stream < 0 || p.Stream >= len(n.streams) || !n.waitReceived(ctx, p.Stream, p.Tag, p.Number) {
+		if p.Stream < 0 || p.Stream >= len(n.streams) || !n.waitReceived(ctx, p) {
 			return false
 		}
 	}
@@ -176,7 +184,7 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 	for i := range r.rooms {
 		s.rooms = append(s.rooms, membership{room: &room{name: r.rooms[i].name}})
 	}
-	unknown, news := r.asked.Add(-2*newsOverlap).UnixNano(), r.asked.Add(-newsOverlap).UnixNano()
+	news := r.asked.Add(-newsOverlap).UnixNano()
 	for i := range sp.recovery.events {
 		k := &sp.recovery.events[i]
 		o := k.event.origin
@@ -184,7 +192,7 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 		switch {
 		case k.event.seq != 0: // the room's log has it
 			continue
-		case o.tag == "" && k.at < news, o.tag != "" && known && o.number <= number, o.tag != "" && !known && k.at < unknown:
+		case o.tag == "" && k.at < news, o.tag != "" && known && o.number <= number, o.tag != "" && !known && k.at <= r.Born.UnixNano():
 			continue
 		}
 		if s.missed(k) {

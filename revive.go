@@ -22,6 +22,7 @@ import (
 const (
 	keepBatch    = 256
 	presenceMost = 1000             // users of a room who are kept
+	awayMost     = 200              // users of a room in a session: as many as join_room lists
 	backWithin   = 10 * time.Second // of the end of the drain
 )
 
@@ -34,12 +35,14 @@ type snapshot struct {
 	Rooms []roomPlace `json:"rooms"`
 	Back  time.Time   `json:"back"`           // until when presence waits
 	Seen  []seenPlace `json:"seen,omitempty"` // in a cluster
+	Born  time.Time   `json:"born,omitzero"`  // of the session's node: what it has nothing of was published later, or is not for the session
 }
 
 // roomPlace is up to where a client has seen a room's log.
 type roomPlace struct {
-	Name string `json:"name"`
-	Seq  uint64 `json:"seq"`
+	Name string   `json:"name"`
+	Seq  uint64   `json:"seq"`
+	Away []Member `json:"away,omitempty"` // in a cluster: who counts as present, and no other node may know of
 }
 
 // closeKept closes the connection, and notes what its clients' sessions were. Nothing may be sent to any of them in between: this is the one
@@ -66,15 +69,33 @@ func (c *Client) snapLocked(back time.Time) {
 		return // what the host has Set stays in this process
 	}
 	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Last: c.sent.last, Back: back, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(c.rooms))}
+	if n := sp.hub.nodes; n != nil {
+		s.Born = n.born
+	}
 	for i := range c.rooms {
 		name := c.rooms[i].room.name
 		end, known := sp.hub.journal.endLocked(sp, name)
 		if !known {
 			return
 		}
-		s.Rooms[i] = roomPlace{name, end}
+		s.Rooms[i] = roomPlace{name, end, sp.awayLocked(c.rooms[i].room)}
 	}
 	c.rareLocked().snapshot = s
+}
+
+// awayLocked are those in a room whom only this node has, and not for long: they have a grace here, or leave with the node. Marks do not have them, so that a node on which
+// nobody is in the room cannot know of them; a client that goes there has them for present.
+func (sp *space) awayLocked(r *room) (away []Member) {
+	if most := sp.hub.set.presenceMost; sp.hub.nodes == nil || most >= 0 && len(r.users) > most {
+		return nil
+	}
+	leaves := sp.hub.draining.Load()
+	for _, p := range r.users {
+		if len(p.nodes) == 0 && (leaves || p.clients == 0) && len(away) < awayMost {
+			away = append(away, Member{UserID: p.userID, Name: p.name})
+		}
+	}
+	return away
 }
 
 // endLocked is the last Seq of a room's log that was delivered. The namespace's mu is held.
@@ -254,6 +275,7 @@ func (sp *space) revive(ctx context.Context, t *ticket) *revival {
 		if err != nil {
 			return nil
 		}
+		rr.members = p.Away
 		r.rooms = append(r.rooms, rr)
 	}
 	if sp.hub.nodes == nil {
