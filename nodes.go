@@ -28,6 +28,7 @@ type nodes struct {
 	hub   *core
 	of    Cluster
 	tag   string
+	born  time.Time
 	relay relay
 
 	life  context.Context // of what it asks the cluster; ends last in Shutdown
@@ -72,7 +73,7 @@ func newNodes(h *core) *nodes {
 	if h.set.cluster == nil {
 		return nil
 	}
-	n := &nodes{hub: h, of: h.set.cluster, tag: newTag(), live: map[string]Node{}, ended: map[string]time.Time{}, away: time.Now(), gone: make(chan struct{})}
+	n := &nodes{hub: h, of: h.set.cluster, tag: newTag(), born: time.Now(), live: map[string]Node{}, ended: map[string]time.Time{}, away: time.Now(), gone: make(chan struct{})}
 	close(n.gone)
 	n.life, n.end = context.WithCancel(context.Background())
 	n.streams = make([]inStream, max(n.of.Streams(), 1))
@@ -422,19 +423,36 @@ func (n *nodes) unreadable(data []byte) {
 	n.hub.log().Debug("chat: a notice of another node cannot be read", "bytes", len(data))
 }
 
-// waitReceived waits until what a node has published in a stream up to number has been received. It is false at the end of ctx, and where some of it was
+// received is up to where everything was received that other nodes have published, and up to where this one has.
+func (n *nodes) received() map[place]uint64 {
+	up := map[place]uint64{}
+	for i, number := range n.relay.counters() {
+		up[place{n.tag, i}] = number
+	}
+	for i := range n.streams {
+		st := &n.streams[i]
+		st.mu.Lock()
+		for tag, p := range st.from {
+			up[place{tag, i}] = p.last
+		}
+		st.mu.Unlock()
+	}
+	return up
+}
+
+// waitReceived waits until what a node has published in a stream up to a number has been received. It is false at the end of ctx, and where some of it was
 // published before this node has read the stream.
-func (n *nodes) waitReceived(ctx context.Context, stream int, tag string, number uint64) bool {
-	if tag == n.tag {
+func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
+	if to.Tag == n.tag {
 		return true
 	}
-	st := &n.streams[stream]
+	st := &n.streams[to.Stream]
 	for {
 		st.mu.Lock()
-		p := st.from[tag]
-		if p != nil && p.last >= number {
+		p := st.from[to.Tag]
+		if p != nil && p.last >= to.Number || p == nil && to.Over {
 			st.mu.Unlock()
-			return p.base <= number
+			return p == nil || p.base <= to.Number
 		}
 		if st.changed == nil {
 			st.changed = make(chan struct{})
