@@ -13,10 +13,6 @@ import (
 	"github.com/parleychat/chat/internal/redistest"
 )
 
-func at(addr string) goredis.UniversalClient {
-	return goredis.NewClient(&goredis.Options{Addr: addr})
-}
-
 func server(t *testing.T, settings ...string) *redistest.Server {
 	t.Helper()
 	s, err := redistest.Start(settings...)
@@ -46,9 +42,9 @@ func publishNumbered(p *peer, from, to int) {
 
 func TestCutOffForLong(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, shared.Addr())
+	proxy := newProxy(t, shared.of(t).Addr())
 	peer := peers(t)
-	a := peer("aaaaaa", toShared())
+	a := peer("aaaaaa", toShared(t))
 	a.until(0, "joined aaaaaa.1")
 	b := peer("bbbbbb", at(proxy.addr()))
 	a.until(0, "up bbbbbb.1")
@@ -65,9 +61,9 @@ func TestCutOffForLong(t *testing.T) {
 	if _, err := a.Ask(t.Context(), "bbbbbb", nil); err != chat.ErrNoNode {
 		t.Errorf("Ask: %v", err)
 	}
-	client := toShared()
+	client := toShared(t)
 	defer client.Close() //nolint:errcheck // of a test
-	prefix := strings.ToLower(t.Name())
+	prefix := prefixOf(t)
 	eventually(t, "a dead node's marks are removed", func() bool {
 		return client.Exists(t.Context(), prefix+":m:room", prefix+":k:bbbbbb.1", prefix+":{nodes}:graves").Val() == 0
 	})
@@ -90,9 +86,9 @@ func TestCutOffForLong(t *testing.T) {
 
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, shared.Addr())
+	proxy := newProxy(t, shared.of(t).Addr())
 	peer := peers(t, redis.WithLease(time.Minute))
-	a, b := peer("aaaaaa", toShared()), peer("bbbbbb", at(proxy.addr()))
+	a, b := peer("aaaaaa", toShared(t)), peer("bbbbbb", at(proxy.addr()))
 	a.until(0, "up bbbbbb.1")
 	b.until(0, "up aaaaaa.1")
 	start := b.mark()
@@ -148,9 +144,9 @@ func TestBrokenConnections(t *testing.T) {
 
 func TestTrimmed(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, shared.Addr())
+	proxy := newProxy(t, shared.of(t).Addr())
 	peer := peers(t, redis.WithTrim(1, time.Hour))
-	a, b := peer("aaaaaa", toShared()), peer("bbbbbb", at(proxy.addr()))
+	a, b := peer("aaaaaa", toShared(t)), peer("bbbbbb", at(proxy.addr()))
 	a.until(0, "up bbbbbb.1")
 	publishNumbered(a, 0, 1)
 	a.publish(1, "x")
@@ -173,33 +169,33 @@ func TestTrimmed(t *testing.T) {
 
 func TestTrimmedByAge(t *testing.T) {
 	t.Parallel()
-	client := toShared()
+	client := toShared(t)
 	defer client.Close() //nolint:errcheck // of a test
-	key := strings.ToLower(t.Name()) + ":s:0"
+	key := prefixOf(t) + ":s:0"
 	pipe := client.Pipeline()
 	for i := range 450 {
 		pipe.XAdd(t.Context(), &goredis.XAddArgs{Stream: key, ID: fmt.Sprintf("1-%d", i+1), Values: []any{"p", ""}})
 	}
 	_, err := pipe.Exec(t.Context())
 	must(t, err)
-	peers(t)("aaaaaa", toShared()).until(0, "joined")
+	peers(t)("aaaaaa", toShared(t)).until(0, "joined")
 	eventually(t, "old entries are removed", func() bool { return client.XLen(t.Context(), key).Val() < 100 })
 }
 
 // A stream that begins anew with lower ids was lost with its server, whose replacement's clock is behind.
 func TestStreamBeginsAnew(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, shared.Addr())
+	proxy := newProxy(t, shared.of(t).Addr())
 	peer := peers(t)
-	a, b := peer("aaaaaa", toShared()), peer("bbbbbb", at(proxy.addr()))
+	a, b := peer("aaaaaa", toShared(t)), peer("bbbbbb", at(proxy.addr()))
 	a.until(0, "up bbbbbb.1")
 	a.publish(0, "x")
 	start := b.until(0, "0 x")
 	proxy.sever()
 	b.until(start, "away")
-	client := toShared()
+	client := toShared(t)
 	defer client.Close() //nolint:errcheck // of a test
-	key := strings.ToLower(t.Name()) + ":s:0"
+	key := prefixOf(t) + ":s:0"
 	must(t, client.Del(t.Context(), key).Err())
 	for i := range 150 {
 		must(t, client.XAdd(t.Context(), &goredis.XAddArgs{Stream: key, ID: fmt.Sprintf("1-%d", i+1), Values: []any{"p", fmt.Sprintf("\x03%03d", i)}}).Err())
@@ -282,7 +278,7 @@ func TestFrozen(t *testing.T) {
 
 func TestRedisComesLater(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, shared.Addr())
+	proxy := newProxy(t, shared.of(t).Addr())
 	proxy.sever()
 	a := peers(t)("aaaaaa", at(proxy.addr()))
 	a.until(0, "away")
@@ -300,9 +296,9 @@ func TestRedisComesLater(t *testing.T) {
 
 func TestOtherStreams(t *testing.T) {
 	t.Parallel()
-	a := peers(t)("aaaaaa", toShared())
+	a := peers(t)("aaaaaa", toShared(t))
 	a.until(0, "joined")
-	b := peers(t, redis.WithStreams(3))("bbbbbb", toShared())
+	b := peers(t, redis.WithStreams(3))("bbbbbb", toShared(t))
 	b.until(0, `away chat/redis: this node has 3 streams, and the cluster "2"`)
 	if b.tryPublish(time.Second, 2, "x") == nil {
 		t.Error("Publish has no error")
@@ -358,9 +354,7 @@ func TestServerOfClusterRestarts(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	client := func() goredis.UniversalClient {
-		return goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: s.Addrs()})
-	}
+	client := func() goredis.UniversalClient { return toCluster(s) }
 	peer := peers(t, redis.WithStreams(8))
 	a, b := peer("aaaaaa", client()), peer("bbbbbb", client())
 	a.until(0, "up bbbbbb.1")

@@ -3,7 +3,10 @@ package redis_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,16 +20,47 @@ import (
 	"github.com/parleychat/chat/internal/redistest"
 )
 
-// Servers that tests share, each with a prefix of its own, and that no test ends.
+// Servers that tests share, each with a prefix of its own, and that no test ends. They are started for the first that asks for them.
 var (
-	shared    *redistest.Server
-	sentinels *redistest.Sentinel
-	clustered *redistest.Cluster
+	shared    = serversOf(func() (*redistest.Server, error) { return redistest.Start() })
+	sentinels = serversOf(func() (*redistest.Sentinel, error) { return redistest.StartSentinel() })
+	clustered = serversOf(func() (*redistest.Cluster, error) { return redistest.StartCluster() })
 )
+
+type servers[T io.Closer] struct {
+	get     func() (T, error)
+	started atomic.Bool
+}
+
+func serversOf[T io.Closer](start func() (T, error)) *servers[T] {
+	s := &servers[T]{}
+	s.get = sync.OnceValues(func() (T, error) {
+		t, err := start()
+		s.started.Store(err == nil)
+		return t, err
+	})
+	return s
+}
+
+func (s *servers[T]) of(t *testing.T) T {
+	t.Helper()
+	all, err := s.get()
+	must(t, err)
+	return all
+}
+
+func (s *servers[T]) close() error {
+	if !s.started.Load() {
+		return nil
+	}
+	all, err := s.get()
+	return errors.Join(err, all.Close())
+}
 
 func TestMain(m *testing.M) {
 	goredis.SetLogger(&logging.VoidLogger{}) // of connections that the tests break
-	code, err := run(m)
+	code := m.Run()
+	err := errors.Join(shared.close(), sentinels.close(), clustered.close())
 	if err == nil && code == 0 {
 		err = goleak.Find()
 	}
@@ -37,32 +71,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func run(m *testing.M) (code int, err error) {
-	if shared, err = redistest.Start(); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, shared.Close()) }()
-	if sentinels, err = redistest.StartSentinel(); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, sentinels.Close()) }()
-	if clustered, err = redistest.StartCluster(); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, clustered.Close()) }()
-	return m.Run(), nil
-}
+func toShared(t *testing.T) goredis.UniversalClient { return at(shared.of(t).Addr()) }
 
-func toShared() goredis.UniversalClient {
-	return goredis.NewClient(&goredis.Options{Addr: shared.Addr()})
+func at(addr string) goredis.UniversalClient {
+	return goredis.NewClient(&goredis.Options{Addr: addr})
 }
 
 func toSentinels(s *redistest.Sentinel) goredis.UniversalClient {
 	return goredis.NewUniversalClient(&goredis.UniversalOptions{MasterName: redistest.Main, Addrs: s.Addrs()})
 }
 
-func toClustered() goredis.UniversalClient {
-	return goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: clustered.Addrs()})
+func toCluster(s *redistest.Cluster) goredis.UniversalClient {
+	return goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: s.Addrs()})
 }
 
 // newCluster gives an empty cluster: all nodes share a client, as they would share an address.
@@ -85,15 +105,15 @@ func newCluster(t *testing.T, client goredis.UniversalClient, opts ...redis.Opti
 
 func TestSingle(t *testing.T) {
 	t.Parallel()
-	clustertest.Run(t, func(t *testing.T) func() chat.Cluster { return newCluster(t, toShared()) })
+	clustertest.Run(t, func(t *testing.T) func() chat.Cluster { return newCluster(t, toShared(t)) })
 }
 
 func TestSentinel(t *testing.T) {
 	t.Parallel()
-	clustertest.Run(t, func(t *testing.T) func() chat.Cluster { return newCluster(t, toSentinels(sentinels)) })
+	clustertest.Run(t, func(t *testing.T) func() chat.Cluster { return newCluster(t, toSentinels(sentinels.of(t))) })
 }
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	clustertest.Run(t, func(t *testing.T) func() chat.Cluster { return newCluster(t, toClustered()) })
+	clustertest.Run(t, func(t *testing.T) func() chat.Cluster { return newCluster(t, toCluster(clustered.of(t))) })
 }

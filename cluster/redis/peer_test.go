@@ -48,9 +48,17 @@ func (p *peer) Answer(_ context.Context, question []byte) ([]byte, error) {
 	return question, nil
 }
 
-// a setting has few streams and a short lease.
+var prefixes sync.Map
+
+// prefixOf is of one run of a test.
+func prefixOf(t *testing.T) string {
+	prefix, _ := prefixes.LoadOrStore(t, fmt.Sprint(t.Name(), "-", time.Now().UnixNano()))
+	return prefix.(string)
+}
+
+// peers gives a func that adds a node, of few streams and with a short lease, to the test's cluster.
 func peers(t *testing.T, opts ...redis.Option) func(tag string, client goredis.UniversalClient) *peer {
-	prefix := strings.ToLower(t.Name())
+	prefix := prefixOf(t)
 	return func(tag string, client goredis.UniversalClient) *peer {
 		t.Helper()
 		all := append([]redis.Option{redis.WithPrefix(prefix), redis.WithStreams(2), redis.WithLease(2 * time.Second)}, opts...)
