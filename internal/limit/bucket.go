@@ -35,6 +35,8 @@ type bucket struct {
 	until   int64 // while there are strikes: end of the time in which they count; in a cool-down: its end
 	strikes uint32
 	cooling bool
+	cooled  bool  // which other processes were not told of
+	untold  int64 // what was taken that they were not told of
 }
 
 // wait is how long it is until n may be taken; 0: now. What is more than a full bucket holds may be taken when it is full, and is owed for the longer.

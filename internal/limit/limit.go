@@ -163,6 +163,9 @@ func (l *Limiter) Take(at time.Time, d *Doing) Verdict {
 		} else {
 			g.take(buckets[s], d, now)
 		}
+		if g.table != nil {
+			g.table.notedLocked(d.key(Scope(s)), g.rates, buckets[s])
+		}
 		g.unlock(d)
 	}
 	return v
@@ -188,13 +191,19 @@ func (r *rate) amount(d *Doing) int64 {
 	return 0
 }
 
+// key is that of who does d in a table.
+func (d *Doing) key(s Scope) string {
+	if s == User {
+		return d.User
+	}
+	return d.Address
+}
+
 // lock gives the buckets of who does d, under their lock; nil, and no lock, where that is not known.
 func (g *group) lock(d *Doing, s Scope) []bucket {
 	switch {
-	case s == User && d.User != "":
-		return g.table.lock(d.User)
-	case s == Address && d.Address != "":
-		return g.table.lock(d.Address)
+	case s != Client && d.key(s) != "":
+		return g.table.lock(d.key(s))
 	case s == Client && d.Client != nil:
 		d.Client.mu.Lock()
 		return d.Client.b
@@ -225,6 +234,7 @@ func (g *group) take(b []bucket, d *Doing, now int64) {
 		r := &g.rates[i]
 		if n := r.amount(d); n > 0 {
 			r.take(&b[i], now, n)
+			b[i].untold += n
 		}
 	}
 }
@@ -237,6 +247,7 @@ func (g *group) refuse(b []bucket, d *Doing, now int64, v *Verdict) {
 			continue
 		}
 		step, first := r.strike(&b[i], now)
+		b[i].cooled = b[i].cooled || step == CoolDown
 		v.Hits = append(v.Hits, Hit{Rate: r.index, Step: step, First: first})
 		v.Retry = max(v.Retry, time.Duration(r.wait(&b[i], now, n)))
 	}

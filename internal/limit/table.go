@@ -22,17 +22,20 @@ type table struct {
 	limiter *Limiter
 	buckets int // of a key
 	most    int
+	due     func() // called with mu when there are dues; nil: nobody is told of anything
 
 	mu     sync.Mutex // innermost, held for no call
 	keys   map[string]*entry
 	recent entry // a ring by last use: next is the key used least recently
 	sweep  *time.Timer
 	closed bool
+	dues   []*entry // of which there is something to tell
 }
 
 type entry struct {
 	key        string
 	buckets    []bucket
+	due        bool // it is in dues
 	prev, next *entry
 }
 
