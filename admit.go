@@ -142,11 +142,12 @@ type ticket struct {
 	remote  string                // the client's address
 	done    func(*Client, *Error) // tells observers; nil: there are none
 	proto   int
-	address string // counted in space.perAddr; empty where that is not limited
-	arrival string // the user's id, counted in space.arriving; empty where that is not limited
-	pid     pid    // of the session that may be recovered
-	sid     string // the same session's
-	home    string // the node where it began
+	address string                      // counted in space.perAddr; empty where that is not limited
+	arrival string                      // the user's id, counted in space.arriving; empty where that is not limited
+	there   struct{ user, address int } // clients of theirs on other nodes
+	pid     pid                         // of the session that may be recovered
+	sid     string                      // the same session's
+	home    string                      // the node where it began
 	offset  string
 	lost    *lostSession
 	revival *revival
@@ -154,11 +155,18 @@ type ticket struct {
 	allowed []string // rooms of the session that the policy still lets it have
 }
 
+// releaseLocked: who was counted is not on the way in any more.
+func (t *ticket) releaseLocked() {
+	release(t.space.arriving, t.arrival)
+	release(t.space.perAddr, t.address)
+	t.space.talliedLocked(PerUser, t.arrival)
+	t.space.talliedLocked(PerAddress, t.address)
+}
+
 // Void implements socketio.Ticket.
 func (t *ticket) Void() {
 	t.space.mu.Lock()
-	release(t.space.arriving, t.arrival)
-	release(t.space.perAddr, t.address)
+	t.releaseLocked()
 	t.space.mu.Unlock()
 	t.decided(nil, nil)
 }
@@ -211,6 +219,7 @@ func (sp *space) authorize(ctx context.Context, req *socketio.ConnectRequest, t 
 	if back {
 		sp.findLost(ctx, t)
 	}
+	sp.countElsewhere(ctx, t)
 	if err, per := sp.admit(t, hostOf(t.remote)); err != nil {
 		who := LimitHit{Limit: "ClientsPerUser", Step: LimitRefused, Per: per, Namespace: sp.name, UserID: t.user.ID, Address: hostOf(t.remote)}
 		if per == PerAddress {
@@ -344,24 +353,22 @@ func (sp *space) admit(t *ticket, address string) (*Error, Scope) {
 	defer sp.mu.Unlock()
 	limits := &sp.hub.set.limits
 	if limits.ClientsPerUser > 0 && t.user.ID != "" {
-		n := sp.arriving[t.user.ID]
-		for c := sp.ofUserLocked(t.user.ID); c != nil; c = c.nextOfUser {
-			n++
-		}
-		if n >= limits.ClientsPerUser {
+		if t.there.user+sp.countLocked(tally{PerUser, t.user.ID}) >= limits.ClientsPerUser {
 			return &Error{Code: RateLimited, Message: "too many connections of this user", Data: map[string]any{"limit": limits.ClientsPerUser}}, PerUser
 		}
 	}
 	if limits.ClientsPerAddress > 0 {
-		if sp.perAddr[address] >= limits.ClientsPerAddress {
+		if t.there.address+sp.countLocked(tally{PerAddress, address}) >= limits.ClientsPerAddress {
 			return &Error{Code: RateLimited, Message: "too many connections from this address", Data: map[string]any{"limit": limits.ClientsPerAddress}}, PerAddress
 		}
 		t.address = address
 		sp.perAddr[address]++
+		sp.talliedLocked(PerAddress, address)
 	}
 	if limits.ClientsPerUser > 0 && t.user.ID != "" {
 		t.arrival = t.user.ID
 		sp.arriving[t.arrival]++
+		sp.talliedLocked(PerUser, t.arrival)
 	}
 	return nil, ""
 }
@@ -401,17 +408,17 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	c.setRequest(t.request)
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	release(sp.arriving, t.arrival)
 	if h.revoked.hold(&t.user) { // since auth has run
-		release(sp.perAddr, t.address)
+		t.releaseLocked()
 		link.Disconnect(false)
 		return nil
 	}
 	if sp.closed || h.draining.Load() {
-		release(sp.perAddr, t.address)
+		t.releaseLocked()
 		link.Session().Close(engineio.ReasonShutdown) // and no packet DISCONNECT, after which a client stays away
 		return nil
 	}
+	release(sp.arriving, t.arrival) // the client itself counts from here on
 	if t.address != "" {
 		c.rareLocked().address = t.address
 	}

@@ -81,7 +81,7 @@ func newNodes(h *core) *nodes {
 		n.streams[i].from = map[string]*publisher{}
 	}
 	n.relay = relay{nodes: n, numbers: make([]uint64, len(n.streams)), marks: map[markKey]Mark{}}
-	n.signals = map[byte]func(string, reader){signalCounters: n.counted, signalTyping: n.typed}
+	n.signals = map[byte]func(string, reader){signalCounters: n.counted, signalTyping: n.typed, signalRates: n.ratesTold}
 	n.questions = n.newQuestions()
 	return n
 }
@@ -471,6 +471,7 @@ func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
 const (
 	signalCounters = 'c'
 	signalTyping   = 't'
+	signalRates    = 'r'
 )
 
 // signal tells the other nodes something that may be lost.

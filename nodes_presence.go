@@ -83,6 +83,7 @@ func (sp *space) presentAgain() {
 	if sp.closed {
 		return
 	}
+	sp.tallyAgainLocked()
 	for _, r := range sp.rooms {
 		var here []presenceChange
 		for _, p := range r.users {

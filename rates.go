@@ -142,6 +142,7 @@ type rates struct {
 	limiter  *limit.Limiter
 	joins    bool // are counted
 	connects bool // so are they
+	shared   *sharedRates
 }
 
 func newRates(set []Rate) *rates {

@@ -71,6 +71,7 @@ func newSpace(h *core, set *spaceSettings) *space {
 		clients: map[string]*Client{}, users: map[string]*Client{}, rooms: map[string]*room{},
 		perAddr: map[string]int{}, arriving: map[string]int{}, typing: map[typist]*time.Timer{}, rates: newRates(set.rates),
 	}
+	sp.shareRates()
 	sp.recovery.init(h.set.recoveryWindow, sp)
 	for name, h := range builtin {
 		sp.handlers[name] = chain(h, set.use)
@@ -310,8 +311,12 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	}
 	delete(sp.clients, c.id)
 	sp.forgetUserLocked(c)
+	if !c.nameless() {
+		sp.talliedLocked(PerUser, c.userID)
+	}
 	if c.rare != nil && c.rare.address != "" {
 		release(sp.perAddr, c.rare.address)
+		sp.talliedLocked(PerAddress, c.rare.address)
 	}
 }
 
