@@ -104,8 +104,8 @@ type Limits struct {
 	Attachments       int // binary ones of one event or ack; 10
 	Text              int // characters of a message; 8,000
 	Meta              int // bytes of a message's meta; 16 KiB. A few messages of a Payload each would fill everybody's outbox
-	ClientsPerUser    int // 20; negative: no limit
-	ClientsPerAddress int // no limit by default: behind a proxy all clients share one
+	ClientsPerUser    int // 20; negative: no limit. In a cluster of all nodes, nearly: see docs/limits.md
+	ClientsPerAddress int // no limit by default: behind a proxy all clients share one. In a cluster as ClientsPerUser
 	LegacyClients     int // 1.x and 2.x clients in all; 10,000
 	Pending           int // connections that are in no namespace yet; 10,000; negative: no limit. A handshake past it ends the oldest of them; where that has been there for less than a second it is refused (503)
 	PendingPerAddress int // of those, of one address; no limit by default. A handshake past it is refused (429)

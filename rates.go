@@ -58,7 +58,8 @@ const (
 
 // WithRates bounds what goes on in a namespace; the default is no bound. An event that several rates count passes when all of them allow it, and the
 // retry_after_ms is that of the longest. What users and addresses have done is remembered until it is made up for, of up to 65,536 of either. An event over
-// its rate is answered at once, before those that wait for their handlers. Each namespace has rates of its own.
+// its rate is answered at once, before those that wait for their handlers. Each namespace has rates of its own. In a cluster users and addresses are counted over all
+// nodes, which tell each other a moment later; clients are counted by their node.
 func WithRates(rates ...Rate) Option {
 	return optionFunc(func(b *builder) {
 		for _, r := range rates {
