@@ -11,14 +11,14 @@
 SHELL := /bin/bash
 PART := scripts/part
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES := . auth/jwt cluster/redis store/sqlite store/postgres tests/routers benchmarks examples/durable examples/production tests/chaos tests/hostile tracing metrics
+MODULES := . auth/jwt cluster/redis store/sqlite store/postgres tests/routers benchmarks examples/durable examples/production tests/chaos tests/hostile tests/nodecluster tracing metrics
 ADDR ?= 127.0.0.1:8000
 FUZZTIME ?= 5m
 FIRST ?= 1
 SEEDS ?= 5000
 export GOFLAGS := -buildvcs=false
 
-.PHONY: demo page test deps go stores redis routers interop browser fuzz-short fuzz cut rollout cluster hostile production chaos chaos-cluster simulate lint bench clean
+.PHONY: demo page test deps go stores redis nodecluster routers interop browser fuzz-short fuzz cut rollout cluster hostile production chaos chaos-cluster simulate lint bench clean
 
 demo: page
 	@echo "open http://$(ADDR)"
@@ -33,6 +33,7 @@ test:
 	$(PART) "Go, with the race detector" $(MAKE) -s go; \
 	$(PART) "SQLite and PostgreSQL" $(MAKE) -s stores; \
 	$(PART) "cluster over Redis, with Sentinels, and over a Redis Cluster" $(MAKE) -s redis; \
+	$(PART) "Hubs and Node servers on one Redis" $(MAKE) -s nodecluster; \
 	$(PART) "routers and benchmarks' modules" $(MAKE) -s routers; \
 	$(PART) "fuzzing, 3 s a target" $(MAKE) -s fuzz-short; \
 	$(PART) "npm clients 1.7.4 to 4.8" $(MAKE) -s interop; \
@@ -56,6 +57,9 @@ stores:
 
 redis:
 	cd cluster/redis && go test -race ./...
+
+nodecluster:
+	cd tests/nodecluster && npm ci --silent --no-audit --no-fund && npm test --silent
 
 routers:
 	cd tests/routers && go test -race ./...

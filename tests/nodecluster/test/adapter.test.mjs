@@ -1,0 +1,3 @@
+import { both } from "../lib/both.mjs";
+
+both("adapter");
