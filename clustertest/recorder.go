@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -29,8 +30,10 @@ type recorder struct {
 	downs    []chat.Node
 	received map[int][][]byte
 	signals  [][]byte
-	busy     string // a call that is under way
 	left     bool
+
+	busy      string // a call that is under way, but for Receive
+	receiving map[int]bool
 }
 
 func (r *recorder) note(call string, f func()) {
@@ -47,12 +50,13 @@ func (r *recorder) note(call string, f func()) {
 // alone is note for those calls that exclude each other.
 func (r *recorder) alone(call string, f func()) {
 	r.note(call, func() {
-		if r.busy != "" {
-			r.t.Errorf("%s: %s during %s", r.self.Tag, call, r.busy)
+		if r.busy != "" || len(r.receiving) > 0 {
+			r.t.Errorf("%s: %s during %q, or Receive of %v", r.self.Tag, call, r.busy, r.receiving)
 		}
 		r.busy = call
 		f()
 	})
+	runtime.Gosched()
 	r.note(call, func() { r.busy = "" })
 }
 
@@ -101,8 +105,14 @@ func (r *recorder) Lost(stream int) {
 
 func (r *recorder) Receive(stream int, data []byte) {
 	r.note("Receive", func() {
+		if r.busy != "" || r.receiving[stream] {
+			r.t.Errorf("%s: Receive of stream %d during %q, or another of that stream", r.self.Tag, stream, r.busy)
+		}
+		r.receiving[stream] = true
 		r.received[stream] = append(r.received[stream], slices.Clone(data))
 	})
+	runtime.Gosched()
+	r.note("Receive", func() { delete(r.receiving, stream) })
 }
 
 func (r *recorder) Signaled(data []byte) {

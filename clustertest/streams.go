@@ -140,6 +140,8 @@ var streamTests = []test{
 			if !bytes.Equal(r.signals[0], octets()) {
 				c.Errorf("signaled %x", r.signals[0])
 			}
+		}
+		for _, r := range nodes[1:] {
 			r.cluster.Signal([]byte("reply"))
 		}
 		nodes[0].until("signals", func() bool { return len(nodes[0].signals) == 2 })
