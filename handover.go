@@ -16,7 +16,7 @@ import (
 const (
 	handoverWithin = 3 * time.Second // to find a session and to catch up with its node
 	handoverAskAll = 16              // nodes at most are asked for a session whose node is not known
-	newsOverlap    = time.Second     // of presence: its events have no common numbers
+	newsOverlap    = time.Second     // of presence in large rooms: its events have no common numbers
 )
 
 // sessionQuestion asks for a session, which ends there. The pid's knowledge is what gives it away: see pid.
@@ -87,7 +87,7 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 		if !known {
 			return handover{}, nil
 		}
-		a.Snapshot.Rooms = append(a.Snapshot.Rooms, roomPlace{m.room.name, end, sp.awayLocked(m.room)})
+		a.Snapshot.Rooms = append(a.Snapshot.Rooms, sp.placeLocked(m.room.name, end))
 	}
 	room := n.hub.set.limits.Outbox
 	ok := sp.recovery.eachMissedLocked(s, q.Offset, func(k *kept) bool {
@@ -192,7 +192,7 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 		switch {
 		case k.event.seq != 0: // the room's log has it
 			continue
-		case o.tag == "" && k.at < news, o.tag != "" && known && o.number <= number, o.tag != "" && !known && k.at <= r.Born.UnixNano():
+		case o.tag == "" && (k.at < news || r.comersOf(k)), o.tag != "" && known && o.number <= number, o.tag != "" && !known && k.at <= r.Born.UnixNano():
 			continue
 		}
 		if s.missed(k) {
@@ -200,6 +200,12 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 		}
 	}
 	return to, true
+}
+
+// comersOf tells whether an event is of presence in a room of which it is known otherwise who is there: see space.comersLocked.
+func (r *revival) comersOf(k *kept) bool {
+	return (k.event.name == "user_joined" || k.event.name == "user_left") &&
+		slices.ContainsFunc(r.rooms, func(rr revivedRoom) bool { return rr.whole && slices.Contains(k.to.rooms, rr.name) })
 }
 
 // missedThere are the events that a session's node has given along.

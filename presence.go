@@ -59,7 +59,7 @@ func (sp *space) announceLocked(p *presence) {
 }
 
 func (sp *space) presenceLocked(event string, p *presence) {
-	if most := sp.hub.set.presenceMost; most >= 0 && len(p.room.users) > most {
+	if sp.mutedLocked(p.room) {
 		return
 	}
 	enc, err := socketio.Encode(presenceJSON{p.room.name, p.userID, p.name})
@@ -76,6 +76,12 @@ func (sp *space) presenceLocked(event string, p *presence) {
 	}
 	// A recovery replays the presence of others only: a user who comes back is not told of having left.
 	sp.recovery.keepLocked(sp.counter, &audience{rooms: rooms, notUsers: []string{p.userID}}, o)
+}
+
+// mutedLocked: the room is so large that it is told nothing of presence.
+func (sp *space) mutedLocked(r *room) bool {
+	most := sp.hub.set.presenceMost
+	return most >= 0 && len(r.users) > most
 }
 
 // In rooms of so many clients the news of presence wait a moment for more of their kind: when all come at

@@ -40,9 +40,10 @@ type snapshot struct {
 
 // roomPlace is up to where a client has seen a room's log.
 type roomPlace struct {
-	Name string   `json:"name"`
-	Seq  uint64   `json:"seq"`
-	Away []Member `json:"away,omitempty"` // in a cluster: who counts as present, and no other node may know of
+	Name  string   `json:"name"`
+	Seq   uint64   `json:"seq"`
+	Users []Member `json:"users,omitempty"` // in a cluster: who counts as present there, of those at least of whom no other node may know
+	Whole bool     `json:"whole,omitempty"` // that is everybody
 }
 
 // closeKept closes the connection, and notes what its clients' sessions were. Nothing may be sent to any of them in between: this is the one
@@ -78,24 +79,54 @@ func (c *Client) snapLocked(back time.Time) {
 		if !known {
 			return
 		}
-		s.Rooms[i] = roomPlace{name, end, sp.awayLocked(c.rooms[i].room)}
+		s.Rooms[i] = sp.placeLocked(name, end)
 	}
 	c.rareLocked().snapshot = s
 }
 
-// awayLocked are those in a room whom only this node has, and not for long: they have a grace here, or leave with the node. Marks do not have them, so that a node on which
-// nobody is in the room cannot know of them; a client that goes there has them for present.
-func (sp *space) awayLocked(r *room) (away []Member) {
-	if most := sp.hub.set.presenceMost; sp.hub.nodes == nil || most >= 0 && len(r.users) > most {
-		return nil
+// placeLocked is up to where a session has seen a room's log, and whom it has for present. Of those whom only this node has, and not for long, since they have a grace here or
+// leave with the node, there are no marks; and of a node that has died since there are none any more: the node where the session goes may never hear of them. Of a large
+// room these alone are told.
+func (sp *space) placeLocked(name string, end uint64) roomPlace {
+	place := roomPlace{Name: name, Seq: end}
+	r := sp.rooms[name]
+	if sp.hub.nodes == nil || r == nil || sp.mutedLocked(r) {
+		return place
 	}
+	place.Whole = len(r.users) <= awayMost && (r.asking == nil || !r.asking.first)
 	leaves := sp.hub.draining.Load()
 	for _, p := range r.users {
-		if len(p.nodes) == 0 && (leaves || p.clients == 0) && len(away) < awayMost {
-			away = append(away, Member{UserID: p.userID, Name: p.name})
+		if place.Whole || len(p.nodes) == 0 && (leaves || p.clients == 0) && len(place.Users) < awayMost {
+			place.Users = append(place.Users, Member{UserID: p.userID, Name: p.name})
 		}
 	}
-	return away
+	return place
+}
+
+// comersLocked appends the news of those who are present here, and of whom a session does not know.
+func (sp *space) comersLocked(to []*outgoing, r *revivedRoom, user string) ([]*outgoing, bool) {
+	if !r.whole {
+		return to, true
+	}
+	room := sp.rooms[r.name]
+	if room == nil || room.asking != nil && room.asking.first {
+		return to, false
+	}
+	known := make(map[string]bool, len(r.members))
+	for _, m := range r.members {
+		known[m.UserID] = true
+	}
+	for id, p := range room.users {
+		if known[id] || id == user || sp.mutedLocked(room) {
+			continue
+		}
+		enc, err := socketio.Encode(presenceJSON{r.name, id, p.name})
+		if err != nil {
+			return to, false // strings always encode
+		}
+		to = append(to, &outgoing{space: sp, name: "user_joined", args: enc})
+	}
+	return to, true
 }
 
 // endLocked is the last Seq of a room's log that was delivered. The namespace's mu is held.
@@ -238,6 +269,7 @@ type revivedRoom struct {
 	end     uint64 // the last Seq delivered here when entries were read, which end there
 	entries []Entry
 	members []Member // who was there; nil: known already, or not kept
+	whole   bool     // and nobody else
 }
 
 // revive looks for the session that a client wants back, at another node or where it was kept. nil: it is not there, or cannot be made whole.
@@ -275,7 +307,10 @@ func (sp *space) revive(ctx context.Context, t *ticket) *revival {
 		if err != nil {
 			return nil
 		}
-		rr.members = p.Away
+		rr.members, rr.whole = p.Users, p.Whole
+		if err := sp.waitPresence(ctx, p.Name); err != nil {
+			return nil
+		}
 		r.rooms = append(r.rooms, rr)
 	}
 	if sp.hub.nodes == nil {
@@ -360,7 +395,9 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 	}
 	missed, ok := sp.sinceLocked(r.missed, r)
 	for i := 0; ok && i < len(r.rooms); i++ {
-		missed, ok = sp.missedLocked(missed, &r.rooms[i], r.number)
+		if missed, ok = sp.missedLocked(missed, &r.rooms[i], r.number); ok {
+			missed, ok = sp.comersLocked(missed, &r.rooms[i], r.User)
+		}
 	}
 	if !ok {
 		return nil, false
@@ -421,6 +458,9 @@ func (sp *space) joinRevivedLocked(c *Client, r *revival) (news []*presence) {
 			if room.users[m.UserID] == nil {
 				p := &presence{room: room, userID: m.UserID, name: m.Name}
 				room.users[m.UserID] = p
+				if len(room.members) > 0 { // they came anew, and were told of a room without that user
+					sp.announceLocked(p)
+				}
 				sp.awaitLocked(p, max(sp.hub.set.grace, time.Until(r.Back)))
 			}
 		}
