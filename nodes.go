@@ -62,10 +62,11 @@ type inStream struct {
 
 // publisher is what was received of a node in one stream.
 type publisher struct {
-	base   uint64 // what was published before the first notice that was received
-	last   uint64
-	expect uint64 // what the node says it has published: not received a tick later it may be lost
-	late   uint64 // what was looked for elsewhere for that reason
+	base    uint64 // what was published before the first notice that was received
+	last    uint64
+	expect  uint64 // what the node says it has published: not received a tick later it may be lost
+	late    uint64 // what was looked for elsewhere for that reason
+	hearsay bool   // nothing was received: other nodes have said that it is over
 }
 
 // newNodes is nil for a Hub that is alone.
@@ -397,7 +398,7 @@ func (n *nodes) Receive(stream int, data []byte) {
 		p = &publisher{base: number - 1}
 		st.from[tag] = p
 	}
-	p.last = number
+	p.last, p.hearsay = number, false
 	st.wakeLocked()
 	st.mu.Unlock()
 	if missing > 0 {
@@ -450,9 +451,13 @@ func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
 	for {
 		st.mu.Lock()
 		p := st.from[to.Tag]
-		if p != nil && p.last >= to.Number || p == nil && to.Over {
+		if to.Over && (p == nil || p.hearsay && p.last < to.Number) { // the session must not get it when it goes on to a third node
+			p = &publisher{base: to.Number, last: to.Number, hearsay: true}
+			st.from[to.Tag] = p
+		}
+		if p != nil && p.last >= to.Number {
 			st.mu.Unlock()
-			return p == nil || p.base <= to.Number
+			return p.base <= to.Number
 		}
 		if st.changed == nil {
 			st.changed = make(chan struct{})
