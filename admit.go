@@ -507,6 +507,14 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	return replay
 }
 
+// givenBefore are the rooms of a recovered client's last token: those that it is not in any more it has left.
+func (t *ticket) givenBefore() []string {
+	if t.lost != nil {
+		return t.lost.client.User().Rooms
+	}
+	return t.revival.Given
+}
+
 // joinFirstLocked subscribes a new client to the rooms of its session and to those that everybody is in.
 func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 	var news []*presence
@@ -527,7 +535,7 @@ func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 		}
 	}
 	for _, name := range t.user.Rooms {
-		if !c.recovered || t.lost != nil && !slices.Contains(t.lost.client.User().Rooms, name) {
+		if !c.recovered || !slices.Contains(t.givenBefore(), name) {
 			news = append(news, sp.subscribeLocked(c, name))
 		}
 	}

@@ -81,7 +81,7 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 		return handover{}, nil
 	}
 	s.rooms = slices.DeleteFunc(s.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
-	a := handover{Snapshot: &snapshot{ID: s.id, User: s.userID, Epoch: sp.epoch, Seen: sp.seenLocked(), Born: n.born}}
+	a := handover{Snapshot: &snapshot{ID: s.id, User: s.userID, Epoch: sp.epoch, Seen: sp.seenLocked(), Born: n.born, Given: s.client.User().Rooms}}
 	for _, m := range s.rooms {
 		end, known := n.hub.journal.endLocked(sp, m.room.name)
 		if !known {

@@ -33,9 +33,10 @@ type snapshot struct {
 	Epoch string      `json:"epoch"`
 	Last  uint64      `json:"last"` // number of the last event that the client was sent; 0: none
 	Rooms []roomPlace `json:"rooms"`
-	Back  time.Time   `json:"back"`           // until when presence waits
-	Seen  []seenPlace `json:"seen,omitempty"` // in a cluster
-	Born  time.Time   `json:"born,omitzero"`  // of the session's node: what it has nothing of was published later, or is not for the session
+	Back  time.Time   `json:"back"`            // until when presence waits
+	Seen  []seenPlace `json:"seen,omitempty"`  // in a cluster
+	Born  time.Time   `json:"born,omitzero"`   // of the session's node: what it has nothing of was published later, or is not for the session
+	Given []string    `json:"given,omitempty"` // rooms, by the token
 }
 
 // roomPlace is up to where a client has seen a room's log.
@@ -69,7 +70,7 @@ func (c *Client) snapLocked(back time.Time) {
 	if sp.hub.keeper() == nil || c.pid == (pid{}) || c.rare != nil && len(c.rare.values) > 0 {
 		return // what the host has Set stays in this process
 	}
-	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Last: c.sent.last, Back: back, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(c.rooms))}
+	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Last: c.sent.last, Back: back, Given: c.User().Rooms, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(c.rooms))}
 	if n := sp.hub.nodes; n != nil {
 		s.Born = n.born
 	}
@@ -172,25 +173,6 @@ func keptKey(of ...string) string {
 	return of[0] + ":" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// keepPresence hands over who is in the rooms.
-func (h *core) keepPresence(back time.Time) {
-	if h.keeper() == nil || h.set.recoveryWindow == 0 || h.nodes != nil { // the other nodes know who is there
-		return
-	}
-	for _, sp := range h.spaces {
-		var values []Kept
-		sp.mu.Lock()
-		for name := range sp.rooms {
-			value, err := json.Marshal(sp.membersLocked(name, presenceMost))
-			if err == nil {
-				values = append(values, Kept{Key: keptKey("presence", sp.name, name), Value: value, Until: back.Add(h.set.recoveryWindow)})
-			}
-		}
-		sp.mu.Unlock()
-		h.keeping.add(h, values...)
-	}
-}
-
 // keeping is what is on its way to a Keeper.
 type keeping struct {
 	mu   sync.Mutex // guards what follows; innermost
@@ -268,7 +250,7 @@ type revivedRoom struct {
 	name    string
 	end     uint64 // the last Seq delivered here when entries were read, which end there
 	entries []Entry
-	members []Member // who was there; nil: known already, or not kept
+	members []Member // who was there; nil: not told
 	whole   bool     // and nobody else
 }
 
@@ -298,9 +280,10 @@ func (sp *space) revive(ctx context.Context, t *ticket) *revival {
 	if !t.user.bare() {
 		stand.user.Store(&t.user)
 	}
+	gone := sp.lostRooms(&User{Rooms: r.Given}, &t.user)
 	room := sp.hub.set.limits.Outbox / 2
 	for _, p := range r.Rooms {
-		if sp.set.policy.UserRoomsOnly && !stand.listed(p.Name) || !sp.mayHaveBack(ctx, stand, p.Name) {
+		if slices.Contains(gone, p.Name) || !sp.mayHaveBack(ctx, stand, p.Name) {
 			continue
 		}
 		rr, err := sp.readSince(ctx, p, &room)
@@ -315,7 +298,7 @@ func (sp *space) revive(ctx context.Context, t *ticket) *revival {
 	}
 	if sp.hub.nodes == nil {
 		for i := range r.rooms {
-			r.rooms[i].members = sp.takePresence(ctx, r.rooms[i].name)
+			sp.takePresence(ctx, r.rooms[i].name, r.Back)
 		}
 	}
 	return r
@@ -365,26 +348,6 @@ func (sp *space) readSince(ctx context.Context, p roomPlace, room *int) (rr revi
 		}
 	}
 	return rr, nil
-}
-
-// takePresence is who was in a room before, for the first who asks.
-func (sp *space) takePresence(ctx context.Context, room string) []Member {
-	sp.mu.Lock()
-	if sp.asked == nil || time.Since(sp.askedSince) > 2*sp.recovery.window {
-		sp.asked, sp.askedSince = map[string]bool{}, time.Now()
-	}
-	before := sp.asked[room]
-	sp.asked[room] = true
-	sp.mu.Unlock()
-	if before {
-		return nil
-	}
-	value, err := sp.hub.take(ctx, keptKey("presence", sp.name, room))
-	var members []Member
-	if err != nil || value == nil || json.Unmarshal(value, &members) != nil {
-		return nil
-	}
-	return members
 }
 
 // reviveLocked gives c the session that was found in the store, and returns what it has missed. It is false where that is not known to the last.
@@ -453,18 +416,8 @@ func (sp *space) missedLocked(to []*outgoing, r *revivedRoom, number uint64) ([]
 // joinRevivedLocked subscribes a client to the rooms of its session, in which those who were there before are waited for.
 func (sp *space) joinRevivedLocked(c *Client, r *revival) (news []*presence) {
 	for i := range r.rooms {
-		room := sp.roomLocked(r.rooms[i].name)
-		for _, m := range r.rooms[i].members {
-			if room.users[m.UserID] == nil {
-				p := &presence{room: room, userID: m.UserID, name: m.Name}
-				room.users[m.UserID] = p
-				if len(room.members) > 0 { // they came anew, and were told of a room without that user
-					sp.announceLocked(p)
-				}
-				sp.awaitLocked(p, max(sp.hub.set.grace, time.Until(r.Back)))
-			}
-		}
-		news = append(news, sp.subscribeLocked(c, room.name))
+		sp.awaitAllLocked(sp.roomLocked(r.rooms[i].name), r.rooms[i].members, time.Until(r.Back))
+		news = append(news, sp.subscribeLocked(c, r.rooms[i].name))
 	}
 	return news
 }

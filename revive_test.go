@@ -2,9 +2,11 @@ package chat_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -235,6 +237,128 @@ func TestNoRecoveryOnAnotherNode(t *testing.T) {
 				}
 				if a := mustAsk(t, bob, "history", object{"room": "r"}); len(a.Entries) != 1 {
 					t.Fatalf("%v", a)
+				}
+			})
+		})
+	}
+}
+
+// Which rooms a session has on another process is what it would have on the same one.
+func TestRevivalWithAnotherToken(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		now         []string // rooms of the token
+		want, other []string // with UserRoomsOnly, and without
+	}{
+		"the same":     {[]string{"x", "y"}, []string{"lobby", "x", "y", "host"}, []string{"lobby", "x", "y", "host"}},
+		"fewer rooms":  {[]string{"y"}, []string{"lobby", "y", "host"}, []string{"lobby", "x", "y", "host"}},
+		"another room": {[]string{"y", "z"}, []string{"lobby", "y", "z", "host"}, []string{"lobby", "x", "y", "z", "host"}},
+	} {
+		for only, want := range map[bool][]string{true: c.want, false: c.other} {
+			t.Run(fmt.Sprint(name, " ", only), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					ts := newTokens(map[string]chat.User{"old": {ID: "ann", Rooms: []string{"x", "y"}}, "new": {ID: "ann", Rooms: c.now}})
+					opts := []chat.Option{chat.WithAuth(ts.auth), chat.WithRooms("lobby"), chat.WithStore(newSharedStore()), chat.WithRoomPolicy(chat.RoomPolicy{UserRoomsOnly: only})}
+					first := newHub(t, opts...)
+					ann := chattest.Dial(t, first, withToken("old"))
+					if err := first.Client(ann.ID()).Join(t.Context(), "host"); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait() // the rooms' logs are known
+					shutDown(t, first)
+					ann.WaitClosed()
+					second := newHub(t, opts...)
+					again := chattest.Dial(t, second, withToken("new"), chattest.Recover(ann.Session()))
+					if !again.Recovered() || again.ID() != ann.ID() {
+						t.Fatal("not recovered")
+					}
+					wantRooms(t, second, again, want...)
+				})
+			})
+		}
+	}
+}
+
+// Whoever is refused does not lose the session by it.
+func TestRevivalAfterARefusal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		opts := []chat.Option{byUser(), chat.WithRooms("lobby"), chat.WithStore(newSharedStore()), chat.WithLimits(chat.Limits{ClientsPerUser: 1})}
+		first := newHub(t, opts...)
+		ann := chattest.Dial(t, first, as("ann"))
+		synctest.Wait()
+		shutDown(t, first)
+		ann.WaitClosed()
+		second := newHub(t, opts...)
+		other := chattest.Dial(t, second, as("ann"))
+		_, err := chattest.TryDial(t, second, as("ann"), chattest.Recover(ann.Session()))
+		wantRefused(t, err, chat.RateLimited)
+		other.Close()
+		synctest.Wait()
+		if again := chattest.Dial(t, second, as("ann"), chattest.Recover(ann.Session())); !again.Recovered() || again.ID() != ann.ID() {
+			t.Error("not recovered")
+		}
+	})
+}
+
+// slowPresence is a Keeper that answers for presence when it is let.
+type slowPresence struct {
+	*sharedStore
+	let  chan struct{}
+	fail atomic.Bool
+}
+
+func (s *slowPresence) Take(ctx context.Context, key string) ([]byte, error) {
+	if strings.HasPrefix(key, "presence:") {
+		<-s.let
+		if s.fail.Swap(false) {
+			return nil, errors.New("disk full")
+		}
+	}
+	return s.sharedStore.Take(ctx, key)
+}
+
+// Those who come back while it is being looked up who was in their room are not news to each other.
+func TestPresenceIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for _, fail := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the first fails: %t", fail), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := &slowPresence{sharedStore: newSharedStore(), let: make(chan struct{}, 9)}
+				opts := []chat.Option{byUser(), chat.WithRooms("r"), chat.WithStore(store)}
+				at := &site{}
+				first := newHub(t, opts...)
+				at.now.Store(first)
+				var all []*chattest.Client
+				for _, user := range []string{"ann", "bob", "eve"} {
+					all = append(all, chattest.Dial(t, at, as(user)))
+				}
+				for i, c := range all {
+					for range len(all) - i {
+						c.Expect("user_joined")
+					}
+				}
+				at.now.Store(newHub(t, opts...))
+				shutDown(t, first)
+				store.fail.Store(fail)
+				var back sync.WaitGroup
+				for _, c := range all {
+					back.Go(c.Reconnect)
+					synctest.Wait()
+				}
+				store.let <- struct{}{}
+				store.let <- struct{}{}
+				back.Wait()
+				for _, c := range all {
+					if !c.Recovered() {
+						t.Error("not recovered")
+					}
+					if fail && c == all[0] { // it came into a room of which nothing was known
+						continue
+					}
+					c.None("user_joined")
 				}
 			})
 		})

@@ -38,7 +38,7 @@ type space struct {
 	batch      engineio.Batch
 	recovery   recovery
 	typing     map[typist]*time.Timer
-	asked      map[string]bool // rooms whose presence of before the start the store was asked for
+	asked      map[string]chan struct{} // rooms whose presence of before the start the store was asked for; closed when that is known
 	askedSince time.Time
 	later      *time.Timer // ends the wait of presence in large rooms; nil: nothing waits
 
