@@ -86,7 +86,7 @@ cut:
 	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCut$$' . && go test -race -skip '^Test(Cut|Rollout|Cluster)$$' .
 
 cluster:
-	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestCluster$$' .
+	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -parallel 4 -run '^TestCluster$$' .
 
 rollout:
 	cd tests/chaos && npm ci --silent && go test -race -count=1 -v -run '^TestRollout$$' .

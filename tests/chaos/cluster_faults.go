@@ -26,7 +26,7 @@ const (
 	emptyRedis                  // SIGKILL for Redis, and its data are gone
 	cutRedis                    // a node's connections to Redis end by RST, and new ones are refused for a while
 	stallRedis                  // no byte passes between a node and Redis for a while; then all that was on its way arrives
-	failRedis                   // SIGKILL for the master that Sentinels watch; it comes back as a replica after a while
+	failRedis                   // SIGKILL for the master that Sentinels watch; it comes back as a replica after a while, or not at all
 	crashMaster                 // SIGKILL for one of the masters of a Redis Cluster; it starts again after a while
 )
 
@@ -54,6 +54,9 @@ func (h harm) String() string {
 	case stallRedis:
 		return fmt.Sprintf("%s and Redis hear nothing of each other for %v", node, h.lasts)
 	case failRedis:
+		if h.lasts == 0 {
+			return "SIGKILL Redis's master, failover"
+		}
 		return fmt.Sprintf("SIGKILL Redis's master, failover; it is back after %v", h.lasts)
 	default:
 		return fmt.Sprintf("SIGKILL a master of the Redis Cluster, start after %v", h.lasts)
@@ -131,7 +134,7 @@ var programmes = map[string]struct {
 	}},
 	"cluster-restart": {"single", rolling3, rolling3},
 	"cluster-sentinel": {"sentinel", []step{one(killNode, 2*s1), one(failRedis, 8*s1), two(failRedis, 8*s1, freezeNode, 5*s1)},
-		[]step{one(failRedis, 5*s1)}},
+		[]step{one(failRedis, 0)}},
 	"cluster-shards": {"cluster", []step{one(killNode, 2*s1), one(crashMaster, 3*s1), two(crashMaster, 3*s1, crashDB, 2*s1)},
 		[]step{one(crashMaster, 1*s1)}},
 }

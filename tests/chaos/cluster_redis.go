@@ -137,6 +137,9 @@ func (s *sentinels) do(h harm) error {
 	if err := until("another master", func() bool { at, err := s.master(); return err == nil && at == next.Addr() }); err != nil {
 		return err
 	}
+	if h.lasts == 0 {
+		return nil
+	}
 	time.Sleep(time.Until(end))
 	if err := old.Serve(); err != nil {
 		return err

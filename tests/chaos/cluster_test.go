@@ -12,6 +12,7 @@ func TestCluster(t *testing.T) {
 	for _, name := range programmeNames {
 		p := programmes[name]
 		t.Run(strings.TrimPrefix(name, "cluster-"), func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			r := &clustered{name: name, redis: p.redis, clients: 120, rooms: 6, rate: 20, steps: p.short, steady: time.Second, nodes: 1, seed: seedOf(t)}
 			if _, err := r.conduct(t.Output(), false); err != nil {
 				t.Error(err)
