@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -110,8 +111,11 @@ func (sp *space) takePresenceNews(b *reader) {
 		c.within = min(time.Duration(min(b.uint(), uint64(absentMost/time.Millisecond)))*time.Millisecond, absentMost)
 		changes = append(changes, c)
 	}
-	if b.err != nil || sp.hub.nodes.isFenced(node) {
+	if b.err != nil {
 		return
+	}
+	if sp.hub.nodes.isFenced(node) { // of its next lease there may be marks already that were on their way then: who has left since has left
+		changes = slices.DeleteFunc(changes, func(c presenceChange) bool { return c.on })
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
@@ -142,8 +146,14 @@ func (sp *space) changeLocked(r *room, c presenceChange) {
 		}
 		return
 	}
-	if p != nil {
-		sp.withoutLocked(p, c.node, c.within)
+	if p == nil {
+		return
+	}
+	tag, _, _ := strings.Cut(c.node, ".")
+	for _, node := range slices.Clone(p.nodes) {
+		if strings.HasPrefix(node, tag+".") {
+			sp.withoutLocked(p, node, c.within)
+		}
 	}
 }
 
