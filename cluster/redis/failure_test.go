@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -56,7 +57,8 @@ func TestCutOffForLong(t *testing.T) {
 	proxy.sever()
 	within(t, time.Second, "Away", func() { b.until(start, "away") })
 	publishNumbered(a, 10, 300)
-	down := a.until(0, "down bbbbbb.1")
+	var down int
+	within(t, 6*time.Second, "a lease of 2 s", func() { down = a.until(0, "down bbbbbb.1") })
 	equal(t, a.marks("room"))
 	if _, err := a.Ask(t.Context(), "bbbbbb", nil); err != chat.ErrNoNode {
 		t.Errorf("Ask: %v", err)
@@ -264,8 +266,8 @@ func TestRestartOnDisk(t *testing.T) {
 
 func TestFrozen(t *testing.T) {
 	t.Parallel()
-	s := server(t)
-	a := peers(t)("aaaaaa", at(s.Addr()))
+	s := server(t, "requirepass secret")
+	a := peers(t)("aaaaaa", goredis.NewClient(&goredis.Options{Addr: s.Addr(), Password: "secret", DB: 3, ReadTimeout: time.Hour, MaxRetries: 50, Protocol: 3}))
 	a.until(0, "joined aaaaaa.1")
 	must(t, s.Freeze())
 	within(t, 4*time.Second, "Away", func() { a.until(0, "away") })
@@ -274,6 +276,22 @@ func TestFrozen(t *testing.T) {
 	must(t, s.Thaw())
 	back := a.until(away, "back")
 	equal(t, a.between(away, back, "joined"), "joined aaaaaa.2")
+}
+
+func TestLeaveWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	proxy := newProxy(t, shared.of(t).Addr())
+	a, b := peers(t)("aaaaaa", toShared(t)), peers(t)("bbbbbb", at(proxy.addr()))
+	a.until(0, "up bbbbbb.1")
+	proxy.hush()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	within(t, time.Second, "Leave", func() {
+		if b.Leave(ctx) == nil {
+			t.Error("Leave has no error")
+		}
+	})
+	a.until(0, "down bbbbbb.1")
 }
 
 func TestRedisComesLater(t *testing.T) {

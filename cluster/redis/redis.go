@@ -25,8 +25,10 @@ type Cluster struct {
 	set  settings
 	db   redis.UniversalClient
 	ours bool // db was made here, and is closed here
-	log  *slog.Logger
-	keys keys
+
+	closed func() error // closes db, once, which ends what waits for Redis
+	log    *slog.Logger
+	keys   keys
 
 	h       chat.ClusterHandler // set by Join, before anything runs
 	self    chat.Node
@@ -77,6 +79,12 @@ func New(client redis.UniversalClient, opts ...Option) (*Cluster, error) {
 	}
 	c.keys = newKeys(c.set.prefix, c.set.streams)
 	c.db, c.ours = own(client, c.set.streams)
+	c.closed = sync.OnceValue(func() error {
+		if c.ours {
+			return c.db.Close()
+		}
+		return nil
+	})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.asks = asks{waiting: map[uint64]*question{}, there: map[string]bool{}}
 	c.view.nodes = map[string]chat.Node{}
@@ -129,7 +137,7 @@ func (c *Cluster) run() {
 	c.persist(partLease, c.keepLease)
 }
 
-// Leave implements chat.Cluster.
+// Leave implements chat.Cluster. When ctx ends before Redis has answered, the lease is over in time.
 func (c *Cluster) Leave(ctx context.Context) error {
 	c.calls.Lock() // after this h is not called any more, but for answers that are under way
 	c.mu.Lock()
@@ -138,14 +146,14 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	c.mu.Unlock()
 	c.calls.Unlock()
 	c.cancel()
+	stop := context.AfterFunc(ctx, func() { _ = c.closed() })
+	defer stop()
 	c.leasing.Wait() // it would take a new lease
 	var err error
 	if first {
 		err = c.giveUp(ctx)
-		if c.ours {
-			err = errors.Join(err, c.db.Close()) // ends what waits for Redis
-		}
 	}
+	err = errors.Join(err, c.closed())
 	c.tasks.Wait()
 	return err
 }
