@@ -27,7 +27,7 @@ var slow = []attack{
 			w.drip(i, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n"+strings.Repeat("X-A: b\r\n", 1000), 200*time.Millisecond)
 		})
 	}},
-	{name: "bodies in drips", what: "members that poll, 500 of them, each with a POST whose body comes a byte each 200 ms", must: []string{"joined", "closed by the server"}, lasts: 20 * time.Second, run: func(w *world) {
+	{name: "bodies in drips", what: "members that poll, 500 of them, each with a POST whose body comes a byte each 200 ms", must: []string{"joined", "closed by the server"}, front: []string{"closed by the server"}, lasts: 20 * time.Second, run: func(w *world) {
 		w.crowd(w.size(500), 500*time.Millisecond, func(i int) {
 			p := w.polling(i, authOf(w.user()))
 			if p == nil {

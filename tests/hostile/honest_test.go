@@ -73,7 +73,7 @@ func good() *outcome {
 	flood := quiet
 	flood.Name, flood.attacks = "flood", []attack{{name: "flood", must: []string{"429"}}}
 	flood.Told = []told{{Counts: map[string]int{"429": 3}}}
-	return &outcome{Phases: []phase{quiet, flood, quiet}, Clients: []client{c, d}, First: use, Last: use, long: true, patience: 2 * time.Second}
+	return &outcome{Phases: []phase{quiet, flood, quiet}, Clients: []client{c, d}, First: use, Last: use, Later: use, long: true, patience: 2 * time.Second}
 }
 
 func TestVerdict(t *testing.T) {
@@ -95,7 +95,9 @@ func TestVerdict(t *testing.T) {
 		"a minute later":        func(o *outcome) { o.Phases[1].Settling = settle + 1 },
 		"nothing was answered":  func(o *outcome) { delete(o.Phases[1].Told[0].Counts, "429") },
 		"more live at the end":  func(o *outcome) { o.Last.Heap += heapMore + 1<<20 },
-		"resident at the end":   func(o *outcome) { o.Last.RSS *= 3 },
+		"later still":           func(o *outcome) { o.Later.Heap += heapPart + 1<<20 },
+		"resident at the end":   func(o *outcome) { o.Later.RSS *= 2 },
+		"refused map[503:2]":    func(o *outcome) { o.Phases[1].Felt.Refused = map[string]int{"503": 2} },
 		"goroutines and 100 fi": func(o *outcome) { o.Last.Goroutines *= 2 },
 	} {
 		o := good()

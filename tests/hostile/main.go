@@ -25,8 +25,9 @@ func main() {
 	only := flag.String("only", "", "attacks to make, by parts of their names with commas between; all by default")
 	out := flag.String("out", "", "write HOSTILE.md and hostile.svg to `DIR`")
 	keep := flag.String("keep", "", "keep the server's log, its data and profiles in `DIR`")
+	behind := flag.Bool("behind", false, "the deployed nginx, and on PostgreSQL; the files written are then NGINX.md and nginx.svg")
 	flag.Parse()
-	if err := hostile(siege{lasts: *lasts, long: true, quiet: *quiet, warm: min(*quiet*9/4, recoveryWindow), scale: *scale, members: 96, pages: 4, pace: 10 * time.Millisecond, only: *only, patience: 2 * time.Second, out: os.Stdout}, *keep, *out); err != nil {
+	if err := hostile(siege{lasts: *lasts, long: true, quiet: *quiet, warm: recoveryWindow + 15*time.Second, scale: *scale, members: 96, pages: 4, pace: 10 * time.Millisecond, only: *only, patience: 2 * time.Second, behind: *behind, out: os.Stdout}, *keep, *out); err != nil {
 		log.Fatal(err)
 	}
 }

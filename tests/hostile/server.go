@@ -97,7 +97,7 @@ type server struct {
 	err         error // after exited
 }
 
-func startServer(bin, dir string, connects int) (*server, error) {
+func startServer(bin, dir string, connects int, env ...string) (*server, error) {
 	old, err := filepath.Glob(filepath.Join(dir, "chat.db*"))
 	if err != nil {
 		return nil, err
@@ -116,9 +116,7 @@ func startServer(bin, dir string, connects int) (*server, error) {
 		return nil, err
 	}
 	s := &server{cmd: exec.Command(bin), exited: make(chan struct{})}
-	s.cmd.Env = append(os.Environ(), "ADDR=127.0.0.1:0", "DATABASE_URL=sqlite:"+filepath.Join(dir, "chat.db"), "JWT_SECRET="+secret, "JWT_ISSUER="+issuer,
-		// Nobody here is a proxy: what the attackers say in X-Forwarded-For must not count.
-		"TRUSTED_PROXIES=192.0.2.1/32", "AUTH=jwt", "DRAIN=10s")
+	s.cmd.Env = append(append(os.Environ(), "ADDR=127.0.0.1:0", "JWT_SECRET="+secret, "JWT_ISSUER="+issuer, "AUTH=jwt", "DRAIN=10s"), env...)
 	if connects > 0 {
 		s.cmd.Env = append(s.cmd.Env, "CONNECTS_PER_SECOND="+strconv.Itoa(connects))
 	}
@@ -190,6 +188,7 @@ type usage struct {
 	Goroutines int
 	Heap       int64
 	Stacks     int64
+	Profiler   int64 // what the test's own profiles take
 	Unused     int64 // between the heap's objects
 	Free       int64 // of the heap, to be used again or given back to the system
 	Runtime    int64 // all that the Go runtime has and has not given back. The rest of RSS is mapped, or SQLite's

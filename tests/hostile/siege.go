@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"github.com/parleychat/chat/internal/pgtest"
 )
 
 // A siege is one run.
@@ -24,9 +27,11 @@ type siege struct {
 	only     string
 	patience time.Duration // with an ack or a delivery
 	together bool          // all attacks of a kind at once
+	behind   bool          // nginx, and on PostgreSQL
 	out      io.Writer
 
 	server *server
+	addr   string // where everybody connects
 	crowd  *crowd
 	nodes  *pages
 	began  time.Time
@@ -58,6 +63,7 @@ type outcome struct {
 	Later    usage // at length: the same, a minute after the recovery window too
 	Clients  []client
 	long     bool
+	behind   bool     // nginx: everybody's connections come from there
 	Wrong    []string // that stopped the run, or is of no phase
 	began    time.Time
 	Scale    float64
@@ -89,24 +95,25 @@ const settle = time.Minute
 
 func (s *siege) run(bin, dir string) (o *outcome, err error) {
 	s.dir, s.began = dir, time.Now()
-	if s.server, err = startServer(bin, dir, s.connects); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.server.stop()) }()
-	s.crowd, err = newCrowd(s.server.addr, s.members, s.pace)
+	end, err := s.start(bin)
+	defer func() { err = errors.Join(err, end()) }()
 	if err != nil {
 		return nil, err
 	}
-	if s.nodes, err = startPages(s.server.addr, s.pages, &s.crowd.felt); err != nil {
+	s.crowd, err = newCrowd(s.addr, s.members, s.pace)
+	if err != nil {
+		return nil, err
+	}
+	if s.nodes, err = startPages(s.addr, s.pages, &s.crowd.felt); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.nodes.end()) }()
 	if err := errors.Join(s.crowd.begin(), s.nodes.tell("talk")); err != nil {
 		return nil, err
 	}
-	o = &outcome{began: s.began, Scale: s.scale, patience: s.patience, long: s.long}
+	o = &outcome{began: s.began, Scale: s.scale, patience: s.patience, long: s.long, behind: s.behind}
 	enough, ended := make(chan struct{}), make(chan []second)
-	go newcomers(s.server.addr, &s.crowd.felt, enough)
+	go newcomers(s.addr, &s.crowd.felt, enough)
 	go func() { ended <- s.watch(enough) }()
 	err = s.phases(o)
 	close(enough)
@@ -123,6 +130,40 @@ func (s *siege) run(bin, dir string) (o *outcome, err error) {
 	time.Sleep(3 * time.Second) // the pages tell of themselves once a second
 	o.Clients = s.clients()
 	return o, nil
+}
+
+// start begins what is under attack. end is to be called in any case.
+func (s *siege) start(bin string) (end func() error, err error) {
+	var ends []func() error
+	end = func() (err error) {
+		for _, f := range slices.Backward(ends) {
+			err = errors.Join(err, f())
+		}
+		return err
+	}
+	// Nobody here is a proxy, unless there is one: what the attackers say in X-Forwarded-For must not count.
+	database, proxy := "sqlite:"+filepath.Join(s.dir, "chat.db"), "192.0.2.1/32"
+	if s.behind {
+		pg, err := pgtest.Start()
+		if err != nil {
+			return end, err
+		}
+		ends = append(ends, pg.Close)
+		database, proxy = pg.DSN("postgres"), "127.0.0.1/32"
+	}
+	if s.server, err = startServer(bin, s.dir, s.connects, "DATABASE_URL="+database, "TRUSTED_PROXIES="+proxy); err != nil {
+		return end, err
+	}
+	ends = append(ends, s.server.stop)
+	if s.addr = s.server.addr; !s.behind {
+		return end, nil
+	}
+	f, err := startFront(s.server.addr, s.dir)
+	if err != nil {
+		return end, err
+	}
+	ends, s.addr = append(ends, f.end), f.addr
+	return end, nil
 }
 
 func (s *siege) phases(o *outcome) (err error) {
@@ -183,7 +224,7 @@ func (s *siege) play(p *phase) (err error) {
 	p.From = time.Since(s.began)
 	rec := s.server.record()
 	for _, a := range p.attacks {
-		wait, err := launch(a, s.server.addr, lasts, s.scale)
+		wait, err := launch(a, s.addr, lasts, s.scale)
 		if err != nil {
 			return err
 		}
