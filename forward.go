@@ -29,6 +29,7 @@ func newForwarding(h *core) *forwarding {
 	f.Forwarder = forward.New(forward.Config{
 		Tag: h.nodes.ownTag(), Key: h.set.nodeKey, Client: h.addressOf,
 		Answer: heartbeat + h.set.timeouts.Write, Body: heartbeat, Write: h.set.timeouts.Write, Logger: h.log(),
+		Release: func(tag, sid string) { f.releaseSoon(tag, sid) },
 		Failed: func(w http.ResponseWriter, r *http.Request, err error) {
 			cors.Handler(refusalOf(err)).ServeHTTP(w, r) // the other node would have said so
 		},
@@ -137,6 +138,7 @@ func cutAtPace(ctx context.Context, tunnels []func(), window time.Duration) <-ch
 const (
 	releaseTick   = 100 * time.Millisecond
 	releaseRounds = 10
+	releaseWithin = 500 * time.Millisecond // for a node to answer
 )
 
 // close ends all that is under way. The nodes are asked to answer the polls that wait at them, whose clients then go another way and have lost nothing; what is
@@ -158,8 +160,16 @@ func (f *forwarding) close(ctx context.Context) bool {
 	return f.Close(ctx.Done())
 }
 
+// releaseSoon has one poll answered.
+func (f *forwarding) releaseSoon(tag, sid string) {
+	if n := f.hub.nodes; n.tasks.enter() {
+		defer n.tasks.leave()
+		f.release(n.life, map[string][]string{tag: {sid}})
+	}
+}
+
 func (f *forwarding) release(ctx context.Context, polls map[string][]string) {
-	ctx, cancel := context.WithTimeout(ctx, releaseTick)
+	ctx, cancel := context.WithTimeout(ctx, releaseWithin)
 	defer cancel()
 	var wg sync.WaitGroup
 	for tag, sids := range polls {

@@ -99,7 +99,7 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	var within time.Duration
 	if errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})) != nil {
-		within = hostLimit(r)
+		within = HostLimit(r)
 	}
 
 	packets, last, ok := s.awaitLocked(r.Context(), p, within)
@@ -135,9 +135,9 @@ func (s *Session) serveGet(w http.ResponseWriter, r *http.Request) {
 	s.unpinLocked()
 }
 
-// hostLimit is how long a poll may wait where a middleware hides the deadlines of its connection: half of
+// HostLimit is how long a poll may wait where a middleware hides the deadlines of its connection: half of
 // what the host gives a request, then it is answered with NOOP and the client asks again. 0: no limit.
-func hostLimit(r *http.Request) time.Duration {
+func HostLimit(r *http.Request) time.Duration {
 	hs, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if hs == nil {
 		return 0

@@ -42,6 +42,8 @@ type Config struct {
 	// Answer is how long the other node may take to begin its answer, Body how long a client may take to send a POST's, Write how long a write to the other end
 	// of a WebSocket may take.
 	Answer, Body, Write time.Duration
+	// Release asks the node of that tag to answer the GET that waits for a session; it does not wait itself.
+	Release func(tag, sid string)
 	// Failed answers a request that could not be passed on: with ErrClosed, ErrGone, or what went wrong.
 	Failed func(w http.ResponseWriter, r *http.Request, err error)
 	Logger *slog.Logger
@@ -52,6 +54,7 @@ type Forwarder struct {
 	cfg       Config
 	transport *http.Transport
 	dialer    net.Dialer
+	tls       *tls.Config // nil: the system's
 	passed    atomic.Int64
 	failed    atomic.Int64
 	forged    atomic.Int64
@@ -158,7 +161,10 @@ func (f *Forwarder) prove(out, r *http.Request, tag string) {
 
 // poll passes on a GET or a POST. Nothing of it is kept: bodies go through as they come.
 func (f *Forwarder) poll(w http.ResponseWriter, r *http.Request, tag string, to *url.URL) {
-	f.freeDeadlines(w, r)
+	if within := f.freeDeadlines(w, r); within > 0 {
+		t := time.AfterFunc(within, func() { f.cfg.Release(tag, engineio.SessionOf(r)) })
+		defer t.Stop()
+	}
 	proxy := httputil.ReverseProxy{
 		Transport: f.transport, BufferPool: buffers{}, ErrorLog: slog.NewLogLogger(f.cfg.Logger.Handler(), slog.LevelDebug),
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -194,15 +200,19 @@ func (f *Forwarder) poll(w http.ResponseWriter, r *http.Request, tag string, to 
 // forwarding are the headers that ReverseProxy takes for its own to set.
 var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
 
-// freeDeadlines: the host's are for its ordinary requests. The other node bounds the wait by the session's heartbeat, and writes by its own deadline.
-func (f *Forwarder) freeDeadlines(w http.ResponseWriter, r *http.Request) {
+// freeDeadlines: the host's are for its ordinary requests. The other node bounds the wait by the session's heartbeat, and writes by its own deadline. Where a
+// middleware hides the deadlines of a GET it gives the time in which to answer it.
+func (f *Forwarder) freeDeadlines(w http.ResponseWriter, r *http.Request) (within time.Duration) {
 	rc := http.NewResponseController(w)
-	if r.Method == http.MethodGet {
-		_ = rc.SetReadDeadline(time.Time{}) // what a middleware hides is left as the host has set it
-	} else {
+	write := rc.SetWriteDeadline(time.Time{})
+	if r.Method != http.MethodGet {
 		engineio.BoundBody(rc, r, f.cfg.Body)
+		return 0
 	}
-	_ = rc.SetWriteDeadline(time.Time{})
+	if errors.Join(write, rc.SetReadDeadline(time.Time{})) != nil {
+		return engineio.HostLimit(r)
+	}
+	return 0
 }
 
 // fail answers a request that was not passed on, or not answered.

@@ -3,13 +3,18 @@ package forward
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
 )
@@ -303,5 +308,69 @@ func TestTunnelHalfClosed(t *testing.T) {
 	_ = c.Close()
 	if got, err := io.ReadAll(b); err != nil || string(got) != "first, last of the server" {
 		t.Errorf("%q %v", got, err)
+	}
+}
+
+// Where a middleware hides the deadlines of its connection a poll is answered in half of what the host gives it.
+func TestHiddenDeadlines(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get(Header) == "" {
+				w = struct{ http.ResponseWriter }{w}
+				r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, &http.Server{WriteTimeout: 20 * time.Millisecond}))
+			}
+			h.ServeHTTP(w, r)
+		})
+	}, "node11", "node22")
+	q := n[0].open("4")
+	waiting := n[1].later(q, n[0])
+	n[0].engine.Release(receive(t, n[1].released))
+	if s := receive(t, waiting); s != 200 {
+		t.Error(s)
+	}
+}
+
+// Between the nodes there may be TLS.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	far := newNode(t, "node11", nil, nil)
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(far.serve))
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	secure.StartTLS()
+	t.Cleanup(func() {
+		secure.CloseClientConnections()
+		secure.Close()
+	})
+	near := newNode(t, "node22", func(string) (string, bool) { return secure.URL + "/", true }, nil)
+	q := far.open("4")
+	near.want("POST", q, "4x", 503, "") // nobody knows who signed that
+	pool := x509.NewCertPool()
+	pool.AddCert(secure.Certificate())
+	near.forward.tls = &tls.Config{RootCAs: pool}
+	near.forward.transport.TLSClientConfig = near.forward.tls
+	near.want("POST", q, "4hello", 200, "ok")
+	near.want("GET", q, "", 200, "4hello")
+	c := near.dial(q)
+	c.send("2probe")
+	c.want("3probe")
+	c.send("5")
+	c.send("4hello")
+	c.want("4hello")
+	_ = c.conn.Close()
+	receive(t, far.ended)
+}
+
+// What a poll costs that comes to the right node, and to another.
+func BenchmarkPoll(b *testing.B) {
+	n := newNodes(b, nil, "node11", "node22")
+	for i, name := range []string{"own", "passed on"} {
+		b.Run(name, func(b *testing.B) {
+			q := n[0].open("4")
+			for b.Loop() {
+				n[i].want("POST", q, "4hello", 200, "ok")
+				n[i].want("GET", q, "", 200, "4hello")
+			}
+		})
 	}
 }

@@ -78,7 +78,7 @@ func (f *Forwarder) dial(ctx context.Context, to *url.URL) (net.Conn, error) {
 		address = net.JoinHostPort(to.Hostname(), map[string]string{"http": "80", "https": "443"}[to.Scheme])
 	}
 	if to.Scheme == "https" {
-		d := tls.Dialer{NetDialer: &f.dialer}
+		d := tls.Dialer{NetDialer: &f.dialer, Config: f.tls}
 		return d.DialContext(ctx, "tcp", address)
 	}
 	return f.dialer.DialContext(ctx, "tcp", address)
