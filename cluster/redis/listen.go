@@ -100,7 +100,7 @@ func (c *Cluster) hear(ctx context.Context, message []byte) error {
 	return nil // of a later version
 }
 
-// signaled excludes Leave, and nothing else.
+// signaled may come with a Receive; what excludes it is Leave.
 func (c *Cluster) signaled(data []byte) {
 	c.calls.RLock()
 	defer c.calls.RUnlock()

@@ -22,10 +22,9 @@ import (
 
 // A Cluster is a chat.Cluster over Redis, for one Hub.
 type Cluster struct {
-	set  settings
-	db   redis.UniversalClient
-	ours bool // db was made here, and is closed here
-
+	set    settings
+	db     redis.UniversalClient
+	ours   bool         // db was made here, and is closed here
 	closed func() error // closes db, once, which ends what waits for Redis
 	log    *slog.Logger
 	keys   keys
@@ -37,8 +36,8 @@ type Cluster struct {
 	leasing sync.WaitGroup // run, which starts what tasks counts
 	tasks   sync.WaitGroup
 
-	// calls lets only Receive of different streams be called at the same time: it is locked for reading by that, and for writing by all other calls of h but Signaled
-	// and Answer. It guards the fields of health and of view.
+	// calls lets only Receive of different streams and Signaled be called at the same time: it is locked for reading by those, and for writing by all other calls of h
+	// but Answer. It guards health, and the nodes of view. It comes before mu.
 	calls  sync.RWMutex
 	health health
 	view   view
