@@ -195,8 +195,11 @@ type bridgeAnswers struct {
 
 // join adds what the caller does not know yet.
 func (a *bridgeAnswers) join(err error) error {
-	if a.err == nil || errors.Is(err, a.err) {
+	switch {
+	case a.err == nil || errors.Is(err, a.err):
 		return err
+	case err == nil:
+		return a.err
 	}
 	return errors.Join(err, a.err)
 }
