@@ -75,9 +75,7 @@ func (sp *space) awaitAllLocked(r *room, users []Member, within time.Duration) {
 		if r.users[m.UserID] == nil {
 			p := &presence{room: r, userID: m.UserID, name: m.Name}
 			r.users[m.UserID] = p
-			if len(r.members) > 0 { // they came anew, and were told of a room without that user
-				sp.announceLocked(p)
-			}
+			sp.announceLocked(p) // to those who came anew, and were told of a room without that user; they may be away for a moment themselves
 			sp.awaitLocked(p, max(sp.hub.set.grace, within))
 		}
 	}
