@@ -245,7 +245,9 @@ func (sp *space) unsubscribeLocked(c *Client, name string, dropped bool) {
 	moved := r.members[last]
 	r.members[old.index] = moved
 	r.members[last] = nil
-	r.members = r.members[:last]
+	if r.members = r.members[:last]; last == 0 && sp.hub.nodes != nil {
+		r.empty = time.Now()
+	}
 	if moved != c {
 		moved.membershipLocked(name).index = old.index
 	}
@@ -268,9 +270,6 @@ func (sp *space) dropRoomLocked(r *room) {
 	switch {
 	case len(r.members) > 0 || sp.rooms[r.name] != r:
 	case sp.hub.nodes != nil && !sp.closed:
-		if r.empty.IsZero() {
-			r.empty = time.Now()
-		}
 	case len(r.users) == 0:
 		sp.forgetRoomLocked(r)
 	}
