@@ -28,7 +28,7 @@ type attack struct {
 	must []string
 	// inTime are those that take longer than the short form does.
 	inTime []string
-	// front are those of them that nginx keeps from coming: it holds on to what is slow itself.
+	// front are those of them that nginx keeps from coming: it holds on to what is slow, closes behind a 400, and buffers more than the time is enough for.
 	front []string
 	// lasts is for an attack that has to wait for something, at length only.
 	lasts time.Duration

@@ -67,7 +67,7 @@ var slow = []attack{
 			}
 		})
 	}},
-	{name: "wrong sids", what: "upgrades, polls and POSTs of sessions that there are not", must: []string{"upgrade 400", "GET 400", "POST 400"}, run: func(w *world) {
+	{name: "wrong sids", what: "upgrades, polls and POSTs of sessions that there are not", must: []string{"upgrade 400", "GET 400", "POST 400"}, front: []string{"POST 400"}, run: func(w *world) {
 		w.crowd(16, 2*time.Millisecond, func(i int) {
 			c, err := w.dial(w.address(i))
 			if err != nil {
@@ -90,7 +90,7 @@ var slow = []attack{
 			}
 		})
 	}},
-	{name: "never reads", what: "30 members that read nothing of what the others write and of the history that they ask for, but send pongs", must: []string{"joined"}, inTime: []string{"closed by the server"}, lasts: 40 * time.Second, run: func(w *world) {
+	{name: "never reads", what: "30 members that read nothing of what the others write and of the history that they ask for, but send pongs", must: []string{"joined"}, inTime: []string{"closed by the server"}, front: []string{"closed by the server"}, lasts: 40 * time.Second, run: func(w *world) {
 		w.crowd(w.size(30), time.Second, func(i int) {
 			c := w.member(i, authOf(w.user()))
 			if c == nil {

@@ -97,7 +97,7 @@ func (o *outcome) reportServer(b *strings.Builder) {
 
 func (o *outcome) reportMemory(b *strings.Builder) {
 	b.WriteString("\n## What was left\n\nAfter a collection. *Resident* is what the kernel says; of that *mapped* are pages of files, the program's own among them, *living* the heap's objects, *room* is what the collector holds for the next ones (between objects, and pages that it has not given back yet), *runtime* stacks and its own tables, *profiler* what the test's own profiles take, " +
-		"*others* what is outside the Go heap, SQLite's pages first of all. MB.\n\n| | resident | mapped | living | room | runtime | profiler | others | goroutines | files |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+		"*others* what is outside the Go heap, SQLite's pages first of all (below zero where the runtime counts pages that it has never touched). MB.\n\n| | resident | mapped | living | room | runtime | profiler | others | goroutines | files |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
 	for _, x := range []struct {
 		when string
