@@ -137,6 +137,9 @@ func (j *journal) fill(ctx context.Context, l *roomLog) error {
 		for i := range entries {
 			l.deliverOne(l.heldOr(&entries[i]), true)
 		}
+		if n == 0 && len(entries) > 0 && j.hub.nodes != nil {
+			j.tellGrown(l)
+		}
 		if !more || len(entries) == 0 {
 			return nil
 		}

@@ -40,6 +40,16 @@ func (j *journal) publish(parts []part) {
 	}
 }
 
+// tellGrown lets the other nodes know that an append of unknown end has come to light: nobody has published its entries.
+func (j *journal) tellGrown(l *roomLog) {
+	j.mu.Lock()
+	doubtful := time.Now().Before(l.doubt)
+	j.mu.Unlock()
+	if n := j.hub.nodes; doubtful {
+		n.relay.add(n.stream(l.space.name, l.name), appendStrings(newNotice(noticeGrown, n.tag, "", l.space.name), l.name), nil)
+	}
+}
+
 // arrive takes in an entry that another node has saved.
 func (j *journal) arrive(sp *space, e appended) {
 	j.mu.Lock()
