@@ -89,15 +89,16 @@ var actions = []action{
 	{2, func(_ *world, _ *rand.Rand, p *page, _ *view) { p.reload() }},
 }
 
-var totalWeight = func() (n int) {
+func weight(actions []action) (n int) {
 	for _, a := range actions {
 		n += a.weight
 	}
 	return n
-}()
+}
 
 func (w *world) doOne(rng *rand.Rand) {
-	n, p := rng.IntN(totalWeight), pick(rng, w.pages)
+	actions := w.actions()
+	n, p := rng.IntN(weight(actions)), pick(rng, w.pages)
 	v := p.views[pick(rng, w.rooms)]
 	own := rand.New(rand.NewPCG(rng.Uint64(), 0)) // so that the next action does not depend on this one
 	for _, a := range actions {
@@ -188,6 +189,7 @@ func ban(w *world, _ *rand.Rand, p *page, v *view) {
 func (w *world) rest() {
 	w.note("rests")
 	w.db.setWeather(calm)
+	w.bus.healAll()
 	w.resumeAll()
 	w.advance(45 * time.Second)
 	w.turn()
@@ -206,7 +208,7 @@ func (p *page) reload() {
 
 func (w *world) killOne(rng *rand.Rand) {
 	i := rng.IntN(len(w.servers))
-	if s := w.servers[i]; s != nil && !s.ending {
+	if s := w.servers[i]; s != nil && !s.ending && w.kinds.kill {
 		w.note("server %d is killed", s.n)
 		w.stats.kills++
 		w.kill(s)
@@ -217,7 +219,7 @@ func (w *world) killOne(rng *rand.Rand) {
 // endOne shuts a server down; the next one comes after it, or with it.
 func (w *world) endOne(rng *rand.Rand) {
 	i := rng.IntN(len(w.servers))
-	if s := w.servers[i]; s != nil && !s.ending {
+	if s := w.servers[i]; s != nil && !s.ending && w.kinds.kill {
 		w.stats.shutdowns++
 		w.note("server %d is shut down", s.n)
 		w.end(s)

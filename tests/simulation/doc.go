@@ -5,6 +5,13 @@
 //	SEEDS=5000 go test ./tests/simulation -run TestSimulation -timeout 30m                seeds 1 to 5000; FIRST=n begins at n
 //	SEED=17 go test ./tests/simulation -run TestSimulation -v                             one seed, with its whole trace
 //	WITHOUT=unknown,foreign …                                                             leaves kinds of faults out: see kinds
+//	FAILURES=50 TRACE=3000 …                                                              goes on after a failure; shows more of its trace
+//	MUTANTS=1 go test ./tests/simulation -run TestClusterMutants                          takes parts out of the library's cluster, one by one, and wants each missed
+//
+// TestCluster is the same with two or three servers that are nodes of a cluster (clustertest.Bus). Nodes are cut off from it, for less than their lease or for more, one or all;
+// killed, shut down, and replaced; told that a publication failed which was taken. In the worlds that are lossy publications get lost, and streams are trimmed: there a host's emits may be
+// missing, and nothing else. Pages come back to any node. Then, besides: every page gets what any server has saved or emitted, once; what it
+// was told of who is in a room is the truth; and where nothing was the matter for a while, who comes back has its session on whichever node.
 //
 // Each seed is a bubble of testing/synctest. It draws its settings (which store, one or two servers, how many pages and rooms, sizes of buffers, the
 // recovery's window), and then some hundred steps; a step does a few things at once, lets time pass, and then everybody takes what has come.

@@ -82,7 +82,7 @@ func TestMutants(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(most) {
-				f, _, _ := live(t, seed+1, kinds{}, m.bug)
+				f, _, _ := live(t, seed+1, kinds{kill: true}, m.bug, false)
 				if f == nil {
 					continue
 				}

@@ -2,4 +2,7 @@
 
 package simulation_test
 
-const defaultSeeds = 60
+const (
+	defaultSeeds = 60
+	clusterSeeds = 100
+)

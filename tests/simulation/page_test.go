@@ -36,7 +36,7 @@ type page struct {
 	replay           bool    // what comes is of before
 	hasStalled       bool    // in this session: then an event may have come long after it was sent
 	lost             time.Time
-	all              counter // of events to everybody
+	all              tally // of events to everybody
 
 	views  map[string]*view
 	outbox []*message // that are not settled
@@ -61,6 +61,7 @@ type answer struct {
 	Message *chat.Entry   `json:"message"`
 	Entries []chat.Entry  `json:"entries"`
 	More    bool          `json:"more"`
+	Members []chat.Member `json:"members"`
 	Error   chatErrorJSON `json:"error"`
 }
 
@@ -178,16 +179,20 @@ func (p *page) receive() {
 
 // patient wants that a request does not wait too long.
 func (p *page) patient(r *request) {
-	if waited := time.Since(r.at); r.healthy && !p.server.ending && waited > r.allowed() && time.Now().After(p.busy.Add(r.allowed())) {
+	if waited, allowed := time.Since(r.at), p.allowed(r); r.healthy && !p.server.ending && waited > allowed && time.Now().After(p.busy.Add(allowed)) {
 		p.w.fail(goesOn, "%s: no answer to %s in %s after %v", p.name, r.event, r.room, waited)
 	}
 }
 
-func (r *request) allowed() time.Duration {
-	if r.typing {
+func (p *page) allowed(r *request) time.Duration {
+	each := 6 * time.Second
+	switch {
+	case r.typing:
 		return time.Second
+	case p.w.bus != nil: // the store is waited for, and then the cluster
+		each *= 2
 	}
-	return time.Duration(r.ahead+1)*6*time.Second + 2*time.Second
+	return time.Duration(r.ahead+1)*each + 2*time.Second
 }
 
 func (p *page) packet(a arrival) {
@@ -228,6 +233,10 @@ func (p *page) accepted(data string) {
 	if recovered {
 		p.replay = true
 		p.w.stats.recovered++
+		if p.session != p.server {
+			p.w.stats.moved++
+			p.session = p.server
+		}
 		p.back()
 		return
 	}
@@ -235,7 +244,7 @@ func (p *page) accepted(data string) {
 	p.mustRecover()
 	p.plain = false
 	p.sid, p.pid, p.offset, p.session, p.hasStalled = hello.Sid, hello.Pid, "", p.server, false
-	p.all.restart(p.server.all)
+	p.all.restart(p.w.all)
 	for name, v := range p.views {
 		v.fresh()
 		if p.w.set.everyone && name == p.w.rooms[0] {
@@ -246,7 +255,10 @@ func (p *page) accepted(data string) {
 
 // mustRecover wants that a session which could be had back was.
 func (p *page) mustRecover() {
-	if p.plain || p.pid == "" || p.session != p.server || p.w.set.outbox > 0 || p.hasStalled {
+	if p.plain || p.pid == "" || p.w.set.outbox > 0 || p.hasStalled {
+		return
+	}
+	if p.w.bus == nil && p.session != p.server || p.w.bus != nil && !p.w.bus.wellSince(p.lost) {
 		return
 	}
 	if away := time.Since(p.lost); away < p.w.set.window-30*time.Second {
@@ -294,10 +306,17 @@ func (p *page) event(data string) {
 		var t tick
 		decode(&t)
 		p.tick(name, t)
-	case "typing", "user_joined", "user_left":
+	case "typing":
 		var t tick
 		decode(&t)
 		p.viewOf(t.Room).mayHear(name)
+	case "user_joined", "user_left":
+		var who presence
+		decode(&who)
+		v := p.viewOf(who.Room)
+		v.mayHear(name)
+		p.note("%s %+v", name, who)
+		v.present[who.UserID] = name == "user_joined"
 	case "error":
 		var e chatErrorJSON
 		decode(&e)
@@ -344,7 +363,7 @@ func (p *page) answered(at time.Time, data string) {
 		p.w.fail(neverFalse, "%s: ack %q: %v", p.name, data, err)
 	}
 	delete(p.waiting, id)
-	if waited := at.Sub(r.at); r.typing && r.healthy && waited > r.allowed() {
+	if waited := at.Sub(r.at); r.typing && r.healthy && waited > p.allowed(r) {
 		p.w.fail(goesOn, "%s: %s was answered after %v", p.name, r.event, waited)
 	}
 	if a := args[0]; !a.OK && a.Error.Code != chat.Unavailable {

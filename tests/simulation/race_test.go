@@ -2,4 +2,7 @@
 
 package simulation_test
 
-const defaultSeeds = 20 // the race detector makes each ten times as slow
+const (
+	defaultSeeds = 20 // the race detector makes each ten times as slow
+	clusterSeeds = 20
+)

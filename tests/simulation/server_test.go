@@ -17,16 +17,16 @@ type server struct {
 	n      int
 	hub    *chat.Hub
 	node   *node // nil: the Hub has the store itself
-	ticks  map[string]uint64
-	all    uint64
+	seat   *seat // nil: there is no cluster
 	ending bool
+	mute   bool // what it emitted last may have reached nobody else
 	ended  chan error
 }
 
 func (s *server) healthy() bool { return !s.ending }
 
 func (w *world) newServer() *server {
-	s := &server{n: len(w.past) + 1, ticks: map[string]uint64{}}
+	s := &server{n: len(w.past) + 1}
 	store := w.db.base
 	if !w.set.raw {
 		s.node = w.db.newNode()
@@ -46,6 +46,10 @@ func (w *world) newServer() *server {
 	}
 	if w.set.everyone {
 		opts = append(opts, chat.WithRooms(w.rooms[0]))
+	}
+	if w.bus != nil {
+		s.seat = w.bus.seat()
+		opts = append(opts, chat.WithCluster(s.seat), chat.WithClusterPatience(10*time.Second, w.set.local))
 	}
 	hub, err := chat.New(opts...)
 	if err != nil {
@@ -86,6 +90,7 @@ func (w *world) end(s *server) {
 			p.disturbed()
 		}
 	}
+	w.bus.end(s)
 	w.work.Go(func() { s.ended <- s.shutdown(15 * time.Second) })
 }
 
@@ -104,6 +109,7 @@ func (s *server) shutdown(patience time.Duration) error {
 
 // kill ends a server as SIGKILL does: all its connections, and all that it does with the store.
 func (w *world) kill(s *server) {
+	w.bus.kill(s)
 	if s.node != nil {
 		s.node.die()
 	}

@@ -2,6 +2,8 @@ package simulation_test
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +19,7 @@ type trace struct {
 
 const (
 	traceKept  = 4000 // lines; twice as many before the older half goes
-	traceShown = 90
+	traceShown = 90   // TRACE=n says otherwise
 )
 
 func (tr *trace) note(format string, args ...any) {
@@ -40,11 +42,12 @@ type failure struct {
 	seed      uint64
 	invariant string
 	what      string
+	test      string
 	trace     string
 }
 
 func (f *failure) Error() string {
-	return fmt.Sprintf("seed %d: %s: %s\n%s\nrerun: SEED=%d go test ./tests/simulation -run TestSimulation -v", f.seed, f.invariant, f.what, f.trace, f.seed)
+	return fmt.Sprintf("seed %d: %s: %s\n%s\nrerun: SEED=%d go test ./tests/simulation -run '^%s$' -v", f.seed, f.invariant, f.what, f.trace, f.seed, f.test)
 }
 
 // Invariants, by the names that a failure has.
@@ -56,6 +59,14 @@ const (
 	holeTold     = "5: a hole is filled or told"
 	neverFalse   = "6: never a false answer"
 	nothingMore  = "7: who left a room, or lost it, gets nothing more of it"
+	presentAll   = "10: who is in a room is what its pages are told"
 	goesOn       = "8: what needs no store goes on, and every event is answered"
 	cleanEnd     = "9: Shutdown ends everything"
 )
+
+func shown() int {
+	if n, err := strconv.Atoi(os.Getenv("TRACE")); err == nil {
+		return n
+	}
+	return traceShown
+}

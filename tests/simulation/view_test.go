@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/parleychat/chat"
@@ -33,11 +34,12 @@ type view struct {
 	behind bool   // history must be asked for
 	asking bool
 
-	ticks counter // of the host's emits
+	ticks   tally           // of the host's emits
+	present map[string]bool // users who are there
 }
 
 func newView(p *page, name string) *view {
-	return &view{p: p, name: name, entries: map[uint64]string{}}
+	return &view{p: p, name: name, entries: map[uint64]string{}, ticks: tally{}, present: map[string]bool{}}
 }
 
 // A counter follows numbered events that come all, in order, once.
@@ -47,10 +49,8 @@ type counter struct {
 	floor uint64 // made before it was certain that they are heard
 }
 
-func (c *counter) restart(made uint64) { *c = counter{floor: made} }
-
-func (c *counter) hear(n uint64) bool {
-	ok := n == c.last+1 || !c.known && n <= c.floor+1
+func (c *counter) hear(n uint64, lossy bool) bool {
+	ok := n == c.last+1 || !c.known && n <= c.floor+1 || lossy && n > c.last
 	c.last, c.known = n, true
 	return ok
 }
@@ -60,30 +60,59 @@ func (c *counter) complete(made uint64) bool {
 	return c.known && c.last == made || !c.known && made == c.floor
 }
 
+// A tally is counters of what each server emits.
+type tally map[int]*counter
+
+func (t tally) of(server int) *counter {
+	if t[server] == nil {
+		t[server] = &counter{}
+	}
+	return t[server]
+}
+
+func (t tally) restart(made map[int]uint64) {
+	clear(t)
+	for server, n := range made {
+		t[server] = &counter{floor: n}
+	}
+}
+
+func (t tally) String() string {
+	text := ""
+	for server, c := range t {
+		text += fmt.Sprintf(" %d:%+v", server, *c)
+	}
+	return text
+}
+
 type tick struct {
 	Room string `json:"room"`
+	By   int    `json:"by"` // the server's number
 	N    uint64 `json:"n"`
 }
 
 func (p *page) tick(event string, t tick) {
+	p.note("hears %s %+v", event, t)
 	if event == "all" {
-		if !p.all.hear(t.N) {
-			p.w.fail(recoveredAll, "%s: event to everybody %d after %+v", p.name, t.N, p.all)
+		was := *p.all.of(t.By)
+		if !p.all.of(t.By).hear(t.N, p.w.set.lossy) {
+			p.w.fail(recoveredAll, "%s: event to everybody %d of server %d after %+v", p.name, t.N, t.By, was)
 		}
 		return
 	}
 	v := p.viewOf(t.Room)
 	v.mayHear("tick")
-	was := v.ticks
-	if ok := v.ticks.hear(t.N); !ok && v.state == in {
-		p.w.fail(recoveredAll, "%s: host's emit %d in %s after %+v", p.name, t.N, v.name, was)
+	was := *v.ticks.of(t.By)
+	if ok := v.ticks.of(t.By).hear(t.N, p.w.set.lossy); !ok && v.state == in {
+		p.w.fail(recoveredAll, "%s: host's emit %d of server %d in %s after %+v", p.name, t.N, t.By, v.name, was)
 	}
 }
 
 // fresh is the beginning of a session: it is in no room.
 func (v *view) fresh() {
 	v.state, v.last, v.told, v.asking, v.joinAt = out, 0, false, false, 0
-	v.ticks = counter{}
+	clear(v.ticks)
+	clear(v.present)
 }
 
 // lose ends the membership for good.
@@ -196,7 +225,11 @@ func (v *view) join() {
 		case a.OK:
 			p.note("in %s at %d", v.name, a.Seq)
 			v.state, v.joinAt = in, a.Seq
-			v.ticks.restart(p.server.ticks[v.name])
+			v.ticks.restart(p.w.ticks[v.name])
+			clear(v.present)
+			for _, m := range a.Members {
+				v.present[m.UserID] = true
+			}
 			v.behind = v.behind || v.cursor < a.Seq
 			return
 		case a.Error.Code == chat.Unavailable:

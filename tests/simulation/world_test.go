@@ -15,6 +15,9 @@ import (
 type kinds struct {
 	unknown bool // appends that fail, and are saved all the same
 	foreign bool // appends behind the Hub's back
+	cut     bool // nodes that are cut off from the cluster
+	lose    bool // publications that are lost
+	kill    bool // servers that are killed
 }
 
 // settings of a world, drawn from its seed.
@@ -31,6 +34,9 @@ type settings struct {
 	pages    int
 	rooms    int
 	steps    int
+	streams  int  // of the cluster; 0: the servers are in none
+	local    bool // traffic goes on without the cluster
+	lossy    bool // the cluster loses publications
 }
 
 func drawSettings(rng *rand.Rand, k kinds) settings {
@@ -66,6 +72,7 @@ type world struct {
 
 	mutant  *mutant // nil: none
 	db      *database
+	bus     *bus      // nil: there is no cluster
 	servers []*server // slots; nil: down
 	past    []*server
 	sockets []*socket
@@ -74,6 +81,8 @@ type world struct {
 	known    map[string][]chat.Entry
 	posts    []*post
 	hosted   int
+	all      map[int]uint64            // events that a server has emitted to everybody
+	ticks    map[string]map[int]uint64 // and to a room
 	foreign  int
 	work     sync.WaitGroup // posts
 	stats    stats
@@ -85,7 +94,7 @@ type world struct {
 }
 
 type stats struct {
-	seeds, steps, acked, heard, recovered, fresh, told, history, kills, shutdowns, foreign int
+	seeds, steps, acked, heard, recovered, fresh, told, history, kills, shutdowns, foreign, cuts, lost, moved int
 }
 
 // A post is a message of the host's.
@@ -95,13 +104,19 @@ type post struct {
 	entry      chat.Entry
 	saved      bool
 	next       time.Time
+	tries      int
 }
 
-func newWorld(seed uint64, k kinds, b bug) *world {
+func newWorld(seed uint64, k kinds, b bug, clustered bool) *world {
 	rng := rand.New(rand.NewPCG(seed, 0))
+	set := drawSettings(rng, k)
+	if clustered {
+		set = drawCluster(rng, k, set)
+	}
 	w := &world{
-		trace: &trace{began: time.Now()}, seed: seed, kinds: k, set: drawSettings(rng, k),
+		trace: &trace{began: time.Now()}, seed: seed, kinds: k, set: set,
 		messages: map[string]*message{}, known: map[string][]chat.Entry{}, ban: map[[2]string]bool{},
+		all: map[int]uint64{}, ticks: map[string]map[int]uint64{},
 	}
 	var base chat.Store = newModel(b)
 	if b >= bugLose {
@@ -114,14 +129,18 @@ func newWorld(seed uint64, k kinds, b bug) *world {
 	w.db = &database{base: base, seed: seed, kinds: k, nodes: map[*node]func(string, string){}, by: map[string]*node{}, note: w.note}
 	for i := range w.set.rooms {
 		w.rooms = append(w.rooms, string(rune('a'+i)))
+		w.ticks[w.rooms[i]] = map[int]uint64{}
 	}
 	w.note("%+v", w.set)
+	if clustered {
+		w.bus = newBus(w)
+	}
 	w.servers = make([]*server, w.set.servers)
 	for i := range w.servers {
 		w.servers[i] = w.newServer()
 	}
 	for i := range w.set.pages {
-		p := &page{w: w, name: fmt.Sprintf("p%d", i), user: fmt.Sprintf("u%d", i), rng: rand.New(rand.NewPCG(seed, 3<<40|uint64(i))), views: map[string]*view{}}
+		p := &page{w: w, name: fmt.Sprintf("p%d", i), user: fmt.Sprintf("u%d", i), rng: rand.New(rand.NewPCG(seed, 3<<40|uint64(i))), views: map[string]*view{}, all: tally{}}
 		if w.set.shared && i == 1 {
 			p.user = "u0"
 		}
@@ -177,7 +196,11 @@ func (w *world) lastOf(room string) uint64 {
 
 // fail ends the run.
 func (w *world) fail(invariant, format string, args ...any) {
-	panic(&failure{seed: w.seed, invariant: invariant, what: fmt.Sprintf(format, args...)})
+	test := "TestSimulation"
+	if w.bus != nil {
+		test = "TestCluster"
+	}
+	panic(&failure{seed: w.seed, test: test, invariant: invariant, what: fmt.Sprintf(format, args...)})
 }
 
 // run lives a seed through, within a bubble.
@@ -189,7 +212,7 @@ func (w *world) run() (f *failure) {
 				if f, ok = p.(*failure); !ok {
 					panic(p)
 				}
-				f.trace = w.last(traceShown)
+				f.trace = w.last(shown())
 			}
 		}()
 		for w.step = 1; w.step <= w.set.steps; w.step++ {
@@ -206,6 +229,7 @@ func (w *world) run() (f *failure) {
 // turn lets everybody take what has come, and do what is due.
 func (w *world) turn() {
 	synctest.Wait()
+	w.bus.turn()
 	w.hosts()
 	for i, s := range w.servers {
 		if s != nil && s.ended != nil && s.over() && !w.closing {
@@ -229,13 +253,22 @@ func (w *world) hosts() {
 			p.next = time.Now().Add(time.Second)
 		default:
 		}
-		if s := w.servers[0]; p.done == nil && !p.saved && s != nil && !s.ending && !time.Now().Before(p.next) {
+		if s := w.hostsServer(p); p.done == nil && !p.saved && s != nil && !s.ending && !time.Now().Before(p.next) {
 			w.post(p, s)
 		}
 	}
 }
 
+// hostsServer is where the host tries next: in a cluster any server will do.
+func (w *world) hostsServer(p *post) *server {
+	if w.bus == nil {
+		return w.servers[0]
+	}
+	return w.servers[p.tries%len(w.servers)]
+}
+
 func (w *world) post(p *post, s *server) {
+	p.tries++
 	done := make(chan error, 1)
 	p.done = done
 	w.work.Go(func() {
@@ -273,11 +306,13 @@ func (w *world) emit(room string) {
 		}
 		var err error
 		if room == "" {
-			s.all++
-			err = s.hub.Emit("all", tick{N: s.all})
+			w.all[s.n]++
+			w.note("server %d emits %d to everybody", s.n, w.all[s.n])
+			err = s.hub.Emit("all", tick{By: s.n, N: w.all[s.n]})
 		} else {
-			s.ticks[room]++
-			err = s.hub.Room(room).Emit("tick", tick{Room: room, N: s.ticks[room]})
+			w.ticks[room][s.n]++
+			w.note("server %d emits %d in %s", s.n, w.ticks[room][s.n], room)
+			err = s.hub.Room(room).Emit("tick", tick{Room: room, By: s.n, N: w.ticks[room][s.n]})
 		}
 		if err != nil {
 			w.fail(goesOn, "emit: %v", err)
@@ -288,6 +323,7 @@ func (w *world) emit(room string) {
 // release ends what a failure has left, so that the bubble can end.
 func (w *world) release() {
 	w.db.setWeather(calm)
+	w.bus.healAll()
 	for _, s := range w.sockets {
 		s.cut()
 	}
