@@ -4,6 +4,7 @@ go 1.26.0
 
 replace (
 	github.com/parleychat/chat => ..
+	github.com/parleychat/chat/cluster/redis => ../cluster/redis
 	github.com/parleychat/chat/store/postgres => ../store/postgres
 	github.com/parleychat/chat/store/sqlite => ../store/sqlite
 )
@@ -11,12 +12,15 @@ replace (
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/parleychat/chat v0.0.0
+	github.com/parleychat/chat/cluster/redis v0.0.0
 	github.com/parleychat/chat/store/postgres v0.0.0
 	github.com/parleychat/chat/store/sqlite v0.0.0
+	github.com/redis/go-redis/v9 v9.23.0
 	modernc.org/sqlite v1.61.1
 )
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/gobwas/httphead v0.1.0 // indirect
 	github.com/gobwas/ws v1.5.0 // indirect
@@ -32,6 +36,7 @@ require (
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/rs/cors v1.11.1 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.41.0 // indirect

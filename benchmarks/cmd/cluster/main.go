@@ -1,0 +1,170 @@
+// Cluster measures what more nodes cost and bring: rooms whose members are spread over 1, 2 and 3 nodes on one PostgreSQL and one Redis. ../../README.md has the rules.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/parleychat/chat/internal/pgtest"
+	"github.com/parleychat/chat/internal/redistest"
+)
+
+type plan struct {
+	rooms, members int
+	rate           float64 // messages a second in all; 0: each room's sender as soon as it has its last ack
+	warm, window   time.Duration
+}
+
+func main() {
+	rooms := flag.Int("rooms", 20, "")
+	members := flag.Int("members", 100, "of a room")
+	rate := flag.Float64("rate", 100, "messages a second of the paced run")
+	window := flag.Duration("window", 15*time.Second, "of a measurement")
+	rounds := flag.Int("rounds", 3, "of each run; the table has the medians")
+	out := flag.String("out", "", "write CLUSTER.md to `DIR`")
+	flag.Parse()
+	p := plan{rooms: *rooms, members: *members, rate: *rate, warm: 2 * time.Second, window: *window}
+	if err := run(p, *rounds, *out); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(p plan, rounds int, out string) error {
+	dir, err := os.MkdirTemp("", "bench-cluster-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "node")
+	if text, err := exec.Command("go", "build", "-o", binary, "./servers/cluster").CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, text)
+	}
+	saturated := p
+	saturated.rate = 0
+	var all []*row
+	for _, r := range []*row{
+		{plan: p, nodes: 1, alone: true}, {plan: p, nodes: 1}, {plan: p, nodes: 2}, {plan: p, nodes: 3},
+		{plan: saturated, nodes: 1, alone: true}, {plan: saturated, nodes: 1}, {plan: saturated, nodes: 2}, {plan: saturated, nodes: 3},
+	} {
+		all = append(all, r)
+	}
+	for range rounds { // in turn, so that a noisy minute is not one row's
+		for _, r := range all {
+			f, err := r.measure(binary)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name(), err)
+			}
+			r.figures = append(r.figures, f)
+			fmt.Println(r.name(), f)
+		}
+	}
+	text := report(all)
+	fmt.Print(text)
+	if out != "" {
+		return os.WriteFile(filepath.Join(out, "CLUSTER.md"), []byte(text), 0o644)
+	}
+	return nil
+}
+
+// A row is one kind of run.
+type row struct {
+	plan    plan
+	nodes   int
+	alone   bool // without Redis
+	figures []figures
+}
+
+func (r *row) name() string {
+	load := "saturated"
+	if r.plan.rate > 0 {
+		load = fmt.Sprintf("%.0f messages/s", r.plan.rate)
+	}
+	switch {
+	case r.alone:
+		return load + ", 1 node without Redis"
+	case r.nodes == 1:
+		return load + ", 1 node"
+	}
+	return fmt.Sprintf("%s, %d nodes", load, r.nodes)
+}
+
+// measure runs fresh servers of all kinds under one load.
+func (r *row) measure(binary string) (f figures, err error) {
+	pg, err := pgtest.Start("fsync=on")
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, pg.Close()) }()
+	cache, err := redistest.Start("appendonly yes", "appendfsync everysec")
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, cache.Close()) }()
+	args := []string{"-db", pg.DSN("postgres")}
+	if !r.alone {
+		args = append(args, "-redis", "redis://"+cache.Addr())
+	}
+	m := &measuring{plan: r.plan, cache: cache}
+	defer m.end()
+	for range r.nodes {
+		n, err := startNode(binary, args)
+		if err != nil {
+			return f, err
+		}
+		m.nodes = append(m.nodes, n)
+	}
+	return m.run()
+}
+
+// A node is one server process.
+type node struct {
+	cmd  *exec.Cmd
+	addr string
+}
+
+func startNode(binary string, args []string) (*node, error) {
+	cmd := exec.Command(binary, args...)
+	cmd.Stderr = os.Stderr
+	endWithUs(cmd)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	n := &node{cmd: cmd}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	n.addr = strings.TrimSpace(strings.TrimPrefix(line, "listening "))
+	if err != nil {
+		n.end()
+		return nil, err
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		res, err := http.Get("http://" + n.addr + "/readyz")
+		if err == nil {
+			_ = res.Body.Close() // only its status matters
+			if res.StatusCode == http.StatusOK {
+				return n, nil
+			}
+		}
+		if time.Now().After(deadline) {
+			n.end()
+			return nil, fmt.Errorf("a node is not ready: %w", err)
+		}
+	}
+}
+
+func (n *node) end() {
+	_ = n.cmd.Process.Kill() // how it ends is not what is measured
+	_ = n.cmd.Wait()
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parleychat/chat/benchmarks/internal/proc"
+	"github.com/parleychat/chat/internal/redistest"
+)
+
+// figures are of one window.
+type figures struct {
+	messages   int64 // acked
+	deliveries int64 // to members other than the sender
+	took       time.Duration
+	server     time.Duration // CPU of all nodes
+	redis      time.Duration // CPU of Redis
+	commands   int64         // of Redis
+	in, out    int64         // bytes of Redis's connections
+}
+
+func (f figures) String() string {
+	return fmt.Sprintf("%.0f deliveries/s, %.2f µs of CPU each, Redis %.2f; a message: %.1f commands, %.0f bytes in, %.0f out",
+		f.perSecond(), f.cpu(), f.redisCPU(), f.perMessage(f.commands), f.perMessage(f.in), f.perMessage(f.out))
+}
+
+func (f figures) perSecond() float64 { return float64(f.deliveries) / f.took.Seconds() }
+func (f figures) cpu() float64       { return float64(f.server.Microseconds()) / float64(f.deliveries) }
+func (f figures) redisCPU() float64  { return float64(f.redis.Microseconds()) / float64(f.deliveries) }
+func (f figures) perMessage(n int64) float64 {
+	return float64(n) / float64(f.messages)
+}
+
+type measuring struct {
+	plan    plan
+	cache   *redistest.Server
+	nodes   []*node
+	clients []*client
+	counts  counts
+	readers sync.WaitGroup
+}
+
+// text is what is said, 64 bytes.
+const text = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func (m *measuring) run() (f figures, err error) {
+	m.counts.failed = make(chan error, 1)
+	if err := m.come(); err != nil {
+		return f, err
+	}
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	for room := range m.plan.rooms {
+		c := m.clients[room*m.plan.members+room%m.plan.members] // by turns on each node
+		senders.Go(func() { m.talk(c, stop) })
+	}
+	wait := func(d time.Duration) error {
+		select {
+		case err := <-m.counts.failed:
+			return err
+		case <-time.After(d):
+			return nil
+		}
+	}
+	err = wait(m.plan.warm)
+	var before, after figures
+	if err == nil {
+		before, err = m.read()
+	}
+	if err == nil {
+		err = wait(m.plan.window)
+	}
+	if err == nil {
+		after, err = m.read()
+	}
+	close(stop)
+	senders.Wait()
+	if err == nil {
+		err = m.settle()
+	}
+	return after.less(before), err
+}
+
+// come has all clients join, room by room, each room's members on the nodes by turns.
+func (m *measuring) come() error {
+	for room := range m.plan.rooms {
+		for i := range m.plan.members {
+			c, err := dial(m.nodes[i%len(m.nodes)].addr, fmt.Sprint("r", room), fmt.Sprintf("c%d-%d", room, i))
+			if err != nil {
+				return err
+			}
+			m.clients = append(m.clients, c)
+			m.readers.Go(func() {
+				if err := c.read(&m.counts); err != nil {
+					select {
+					case m.counts.failed <- err:
+					default:
+					}
+				}
+			})
+			select {
+			case <-c.joined:
+			case err := <-m.counts.failed:
+				return err
+			case <-time.After(10 * time.Second):
+				return errors.New("join_room was not answered")
+			}
+		}
+	}
+	return nil
+}
+
+// talk says one thing after the other, each when the last one's ack has come, and at its pace if there is one.
+func (m *measuring) talk(c *client, stop chan struct{}) {
+	var pace <-chan time.Time
+	if m.plan.rate > 0 {
+		t := time.NewTicker(time.Duration(float64(time.Second) * float64(m.plan.rooms) / m.plan.rate))
+		defer t.Stop()
+		pace = t.C
+	}
+	for {
+		if pace != nil {
+			select {
+			case <-pace:
+			case <-stop:
+				return
+			}
+		}
+		if c.say(text) != nil {
+			return // the reader tells
+		}
+		select {
+		case <-c.acked:
+		case <-time.After(10 * time.Second):
+			return // settle misses it
+		}
+		select {
+		case <-stop:
+			return
+		default:
+		}
+	}
+}
+
+// settle waits until every member has every entry.
+func (m *measuring) settle() error {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		behind := 0
+		for room := range m.plan.rooms {
+			members := m.clients[room*m.plan.members:][:m.plan.members]
+			said := uint64(members[room%m.plan.members].said)
+			for _, c := range members {
+				if c.seq.Load() != said {
+					behind++
+				}
+			}
+		}
+		if behind == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d members do not have everything", behind)
+		}
+	}
+}
+
+// read is what has come to pass until now. took is a time of day.
+func (m *measuring) read() (f figures, err error) {
+	f.messages, f.deliveries, f.took = m.counts.acks.Load(), m.counts.deliveries.Load(), time.Duration(time.Now().UnixNano())
+	for _, n := range m.nodes {
+		d, err := proc.CPU(n.cmd.Process.Pid)
+		if err != nil {
+			return f, err
+		}
+		f.server += d
+	}
+	info, err := m.cache.Do("INFO", "everything")
+	if err != nil {
+		return f, err
+	}
+	values := map[string]int64{}
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+			values[name] = n
+		}
+	}
+	f.commands, f.in, f.out = values["total_commands_processed"], values["total_net_input_bytes"], values["total_net_output_bytes"]
+	f.redis, err = proc.CPU(int(values["process_id"]))
+	return f, err
+}
+
+func (f figures) less(b figures) figures {
+	return figures{f.messages - b.messages, f.deliveries - b.deliveries, f.took - b.took, f.server - b.server, f.redis - b.redis, f.commands - b.commands, f.in - b.in, f.out - b.out}
+}
+
+func (m *measuring) end() {
+	for _, n := range m.nodes {
+		n.end()
+	}
+	for _, c := range m.clients {
+		_ = c.conn.Close() // to end its reader
+	}
+	m.readers.Wait()
+}
