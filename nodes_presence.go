@@ -59,7 +59,11 @@ func (sp *space) tellPresenceLocked(r *room, changes ...presenceChange) {
 	}
 	n.relay.mark(marks...)
 	name := n.leaseName()
-	if name == "" { // Joined tells of all
+	if name == "" { // Joined tells of all who are here then; whoever has left before may be among the first marks
+		changes = slices.DeleteFunc(changes, func(c presenceChange) bool { return c.on })
+		name = n.tag + "."
+	}
+	if len(changes) == 0 {
 		return
 	}
 	b := newNotice(noticePresence, n.tag, "", sp.name)
