@@ -163,7 +163,7 @@ func stall(_ *world, _ *rand.Rand, p *page, _ *view) {
 	}
 	p.note("stops reading")
 	p.disturbed()
-	p.stalled, p.hasStalled = true, true
+	p.stalled, p.slow, p.hasStalled = true, true, true
 	p.sock.stall(true)
 }
 

@@ -30,6 +30,7 @@ type page struct {
 	nextAck uint64
 	busy    time.Time // until then the inbox of an earlier connection may have something to do
 	stalled bool
+	slow    bool // it has stalled on this connection: what it takes may have come long before
 
 	sid, pid, offset string
 	session          *server // where pid means something
@@ -97,7 +98,7 @@ func (p *page) connect() {
 	if p.tries++; p.tries == 1 { // also of a connection that dies before it is answered the policy takes rooms away
 		p.bans = p.w.bansNow()
 	}
-	p.waiting, p.joined, p.stalled = map[uint64]*request{}, false, false
+	p.waiting, p.joined, p.stalled, p.slow = map[uint64]*request{}, false, false, false
 	p.sock = openSocket(p.server.hub, p.polls, p.w.set.buffer, "0"+string(data), p.w.mutant)
 	p.w.sockets = append(p.w.sockets, p.sock)
 }
@@ -243,7 +244,7 @@ func (p *page) accepted(data string) {
 	p.w.stats.fresh++
 	p.mustRecover()
 	p.plain = false
-	p.sid, p.pid, p.offset, p.session, p.hasStalled = hello.Sid, hello.Pid, "", p.server, false
+	p.sid, p.pid, p.offset, p.session, p.hasStalled = hello.Sid, hello.Pid, "", p.server, p.slow
 	p.all.restart(p.w.all)
 	for name, v := range p.views {
 		v.fresh()
