@@ -50,12 +50,9 @@ func run(p plan, rounds int, out string) error {
 	}
 	saturated := p
 	saturated.rate = 0
-	var all []*row
-	for _, r := range []*row{
+	all := []*row{
 		{plan: p, nodes: 1, alone: true}, {plan: p, nodes: 1}, {plan: p, nodes: 2}, {plan: p, nodes: 3},
 		{plan: saturated, nodes: 1, alone: true}, {plan: saturated, nodes: 1}, {plan: saturated, nodes: 2}, {plan: saturated, nodes: 3},
-	} {
-		all = append(all, r)
 	}
 	for range rounds { // in turn, so that a noisy minute is not one row's
 		for _, r := range all {

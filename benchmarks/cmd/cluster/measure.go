@@ -95,11 +95,9 @@ func (m *measuring) come() error {
 			}
 			m.clients = append(m.clients, c)
 			m.readers.Go(func() {
-				if err := c.read(&m.counts); err != nil {
-					select {
-					case m.counts.failed <- err:
-					default:
-					}
+				select {
+				case m.counts.failed <- c.read(&m.counts): // it ends with the connection, at the end of the run too
+				default:
 				}
 			})
 			select {
