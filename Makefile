@@ -50,6 +50,7 @@ deps:
 
 go:
 	go test -race ./...
+	SEEDS=200 go test ./tests/simulation -run '^TestCluster$$' # the race detector would make each seed ten times as slow
 
 stores:
 	cd store/sqlite && go test -race ./...
@@ -102,7 +103,9 @@ production:
 	cd examples/production/deploy && GOWORK=off go test -count=1 ./... # not cached: it reads files of other modules
 
 simulate:
-	FIRST=$(FIRST) SEEDS=$(SEEDS) go test ./tests/simulation -count=1 -run TestSimulation -timeout 30m
+	FIRST=$(FIRST) SEEDS=$(SEEDS) go test ./tests/simulation -count=1 -run '^TestSimulation$$' -timeout 30m
+	FIRST=$(FIRST) SEEDS=$(SEEDS) go test ./tests/simulation -count=1 -run '^TestCluster$$' -timeout 60m
+	MUTANTS=1 go test ./tests/simulation -count=1 -run '^TestClusterMutants$$' -timeout 30m
 
 chaos: $(if $(CHAOS),,simulate)
 	cd tests/chaos && npm ci --silent && go run . $(if $(CHAOS),$(CHAOS),-out .)
