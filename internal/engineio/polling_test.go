@@ -226,6 +226,21 @@ func TestClientCloses(t *testing.T) {
 	}
 }
 
+// socket.io-client 4.x counts no event that shares a payload with the end of its session.
+func TestShutdownClosesPollingApart(t *testing.T) {
+	t.Parallel()
+	b := start(t, nil)
+	q := b.open(4, "")
+	p := b.peer()
+	p.s.Send(textPacket("last"))
+	p.s.Close(ReasonShutdown)
+	b.get(q).want(t, 200, "4last")
+	b.get(q).want(t, 200, "1")
+	if e := p.wantEnd(t, ReasonShutdown); e.unsent != nil {
+		t.Errorf("unsent %v", e.unsent)
+	}
+}
+
 func TestServerClosesPolling(t *testing.T) {
 	t.Parallel()
 	b := start(t, nil)
