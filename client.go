@@ -56,6 +56,7 @@ type rare struct {
 	expiry   *time.Timer // of the token; nil: there is none, or it is over
 	rated    *rated      // nil: the namespace has no rates
 	came     string      // see lostSession
+	caught   bool        // see lostSession
 	unacked  []uint64    // see lostSession; of the session before, until the client has an offset past them
 }
 

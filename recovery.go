@@ -87,6 +87,7 @@ type lostSession struct {
 	unacked []uint64 // numbers of own entries whose ack was not written, in this connection or in one before
 	client  *Client
 	came    string // the offset of another process with which it came here, having missed nothing; empty: none
+	caught  bool   // it came with what it had missed there on its way to it: who has no offset since may have lost that
 	size    int64
 }
 
@@ -129,7 +130,7 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 		started: c.started, sent: c.sent, until: r.space.counter, unacked: unsent, client: c, size: int64(1024 + 64*len(c.rooms)),
 	}
 	if c.rare != nil {
-		s.values, s.came = c.rare.values, c.rare.came
+		s.values, s.came, s.caught = c.rare.values, c.rare.came, c.rare.caught
 		s.unacked = slices.Concat(c.rare.unacked, unsent)
 	}
 	r.lost[c.pid] = s
@@ -266,6 +267,9 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 // session, means its start.
 func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 	seen := s.started
+	if offset == "" && s.caught {
+		return 0, false
+	}
 	if offset != "" {
 		epoch, number, ok := strings.Cut(offset, ".")
 		n, err := strconv.ParseUint(number, 10, 64)

@@ -369,9 +369,15 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 	if c.userID == "" {
 		c.userID = r.User
 	}
+	if sp.counter == 0 { // nothing has happened here yet, and what is replayed would have no offset
+		sp.counter = sp.hub.counter.Add(1)
+	}
 	c.started, c.sent = sp.counter, sentEvents{}
 	if len(missed) == 0 && t.offset != "" {
 		c.rareLocked().came = t.offset
+	}
+	if len(missed) > 0 {
+		c.rareLocked().caught = true
 	}
 	packets := make([]*engineio.Packet, len(missed))
 	size := 0
