@@ -187,7 +187,7 @@ func (b *bus) well() bool {
 
 // wellSince tells whether nothing was the matter since some time before.
 func (b *bus) wellSince(t time.Time) bool {
-	return b.well() && t.Sub(b.faulted) > 10*time.Second
+	return !b.w.set.lossy && b.well() && t.Sub(b.faulted) > 10*time.Second // a node that has lost something waits for it in vain
 }
 
 // kill takes a server out of the cluster without a word.

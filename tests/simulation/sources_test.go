@@ -65,7 +65,7 @@ func testWith(t *testing.T, file, was, is string) (string, error) {
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-count=1", "-run", "^TestCluster$", ".")
-	cmd.Env = append(os.Environ(), "MUTANTS=", "FAILURES=1", "TRACE=0", "SEED=", "FIRST=1", "SEEDS=600")
+	cmd.Env = append(os.Environ(), "MUTANTS=", "FAILURES=1", "TRACE=0", "SEED=", "FIRST=1", "SEEDS=3000")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
