@@ -257,9 +257,7 @@ func (sp *space) askedPresence(r *room, marks []Mark, err error) bool {
 		a.answer(errUnavailable)
 		return true
 	}
-	if err != nil {
-		a.answer(errUnavailable)
-		a.waiters = nil
+	if err != nil { // those who wait do so until their deadlines: a node that has just begun has not heard of its cluster yet
 		return false
 	}
 	if a.again {
