@@ -154,17 +154,17 @@ func (n *nodes) holders(t *ticket) (tags []string) {
 }
 
 // caughtUp waits until what a session's node has seen is seen here, too. It is false where that cannot be known.
-func (sp *space) caughtUp(ctx context.Context, seen []seenPlace) bool {
+func (sp *space) caughtUp(ctx context.Context, s *snapshot) bool {
 	n := sp.hub.nodes
 	if n == nil {
 		return true
 	}
-	for _, p := range seen {
+	for _, p := range s.Seen {
 		if p.Stream < 0 || p.Stream >= len(n.streams) || !n.waitReceived(ctx, p) {
 			return false
 		}
 	}
-	return true
+	return n.knowsAll(s.Seen, s.Born)
 }
 
 // sinceLocked appends the events that a session's node had not seen, in their order here. It is false where some of them are not kept any more.

@@ -62,7 +62,8 @@ type inStream struct {
 
 // publisher is what was received of a node in one stream.
 type publisher struct {
-	base    uint64 // what was published before the first notice that was received
+	base    uint64    // what was published before the first notice that was received
+	since   time.Time // when that one came
 	last    uint64
 	expect  uint64 // what the node says it has published: not received a tick later it may be lost
 	late    uint64 // what was looked for elsewhere for that reason
@@ -395,7 +396,7 @@ func (n *nodes) Receive(stream int, data []byte) {
 	n.take(stream, data) // before it counts as received: see space.seen
 	st.mu.Lock()
 	if p == nil {
-		p = &publisher{base: number - 1}
+		p = &publisher{base: number - 1, since: time.Now()}
 		st.from[tag] = p
 	}
 	p.last, p.hearsay = number, false
@@ -441,6 +442,26 @@ func (n *nodes) received() map[place]uint64 {
 	return up
 }
 
+// knowsAll tells whether this node has all that was published after a moment by nodes that a session's node had nothing of.
+func (n *nodes) knowsAll(seen []seenPlace, after time.Time) bool {
+	known := make(map[place]bool, len(seen))
+	for _, p := range seen {
+		known[place{p.Tag, p.Stream}] = true
+	}
+	for i := range n.streams {
+		st := &n.streams[i]
+		st.mu.Lock()
+		for tag, p := range st.from {
+			if p.base > 0 && p.since.After(after) && !known[place{tag, i}] {
+				st.mu.Unlock()
+				return false
+			}
+		}
+		st.mu.Unlock()
+	}
+	return true
+}
+
 // waitReceived waits until what a node has published in a stream up to a number has been received. It is false at the end of ctx, and where some of it was
 // published before this node has read the stream.
 func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
@@ -452,7 +473,7 @@ func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
 		st.mu.Lock()
 		p := st.from[to.Tag]
 		if to.Over && (p == nil || p.hearsay && p.last < to.Number) { // the session must not get it when it goes on to a third node
-			p = &publisher{base: to.Number, last: to.Number, hearsay: true}
+			p = &publisher{base: to.Number, last: to.Number, since: time.Now(), hearsay: true}
 			st.from[to.Tag] = p
 		}
 		if p != nil && p.last >= to.Number {

@@ -263,7 +263,7 @@ func (sp *space) revive(ctx context.Context, t *ticket) *revival {
 	defer cancel()
 	r := &revival{asked: time.Now()}
 	a := sp.fetch(ctx, t)
-	if a.Snapshot == nil || !sp.caughtUp(ctx, a.Snapshot.Seen) {
+	if a.Snapshot == nil || !sp.caughtUp(ctx, a.Snapshot) {
 		return nil
 	}
 	r.snapshot = *a.Snapshot
