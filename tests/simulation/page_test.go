@@ -228,6 +228,7 @@ func (p *page) accepted(data string) {
 	if err := json.Unmarshal([]byte(data), &hello); err != nil {
 		p.w.fail(goesOn, "%s: %s: %v", p.name, data, err)
 	}
+	tries := p.tries
 	p.joined, p.tries = true, 0
 	recovered := !p.plain && hello.Pid != "" && hello.Pid == p.pid
 	p.note("online, recovered %v, sid %.6s", recovered, hello.Sid)
@@ -242,7 +243,7 @@ func (p *page) accepted(data string) {
 		return
 	}
 	p.w.stats.fresh++
-	p.mustRecover()
+	p.mustRecover(tries)
 	p.plain = false
 	p.sid, p.pid, p.offset, p.session, p.hasStalled = hello.Sid, hello.Pid, "", p.server, p.slow
 	p.all.restart(p.w.all)
@@ -255,11 +256,11 @@ func (p *page) accepted(data string) {
 }
 
 // mustRecover wants that a session which could be had back was.
-func (p *page) mustRecover() {
+func (p *page) mustRecover(tries int) {
 	if p.plain || p.pid == "" || p.w.set.outbox > 0 || p.hasStalled {
 		return
 	}
-	if p.w.bus == nil && p.session != p.server || p.w.bus != nil && !p.w.bus.wellSince(p.lost) {
+	if p.w.bus == nil && p.session != p.server || p.w.bus != nil && (tries > 1 || !p.w.bus.wellSince(p.lost)) { // a try that was given up may have the session on its way
 		return
 	}
 	if away := time.Since(p.lost); away < p.w.set.window-30*time.Second {
