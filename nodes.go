@@ -21,6 +21,8 @@ const (
 	fencedMost   = 1000             // names of leases that are over
 	leaveWithin  = 2 * time.Second
 	endedKept    = 10 * time.Minute
+
+	receivedWithin = time.Second // of a node that is gone
 )
 
 // nodes is the Hub's part in its Cluster. It is a ClusterHandler.
@@ -463,10 +465,15 @@ func (n *nodes) knowsAll(seen []seenPlace, after time.Time) bool {
 }
 
 // waitReceived waits until what a node has published in a stream up to a number has been received. It is false at the end of ctx, and where some of it was
-// published before this node has read the stream.
+// published before this node has read the stream. Of a node that is gone nothing may come any more: it is not waited for longer than for what is on its way.
 func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
 	if to.Tag == n.tag {
 		return true
+	}
+	if _, live := n.node(to.Tag); !live {
+		within, cancel := context.WithTimeout(ctx, receivedWithin)
+		defer cancel()
+		ctx = within
 	}
 	st := &n.streams[to.Stream]
 	for {
@@ -479,6 +486,10 @@ func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
 		if p != nil && p.last >= to.Number {
 			st.mu.Unlock()
 			return p.base <= to.Number
+		}
+		if _, live := n.node(to.Tag); p == nil && !live { // it had left before this node came
+			st.mu.Unlock()
+			return false
 		}
 		if st.changed == nil {
 			st.changed = make(chan struct{})
