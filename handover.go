@@ -44,6 +44,7 @@ type seenPlace struct {
 	Stream int    `json:"s"`
 	Number uint64 `json:"n"`
 	Over   bool   `json:"o,omitempty"` // the node is gone: who has nothing of it gets nothing more
+	At     int64  `json:"a,omitempty"` // of one that is gone: when something came last, in nanoseconds since 1970
 }
 
 // seenLocked is up to where the namespace has everything, for another node: not of events alone, or of a node that published none of late it would not be
@@ -54,15 +55,11 @@ func (sp *space) seenLocked() []seenPlace {
 		return nil
 	}
 	seen := n.received()
-	for p, number := range sp.seen { // an event counts as received a moment after it was delivered
-		seen[p] = max(seen[p], number)
+	for i := range seen { // an event counts as received a moment after it was delivered
+		p := &seen[i]
+		p.Number = max(p.Number, sp.seen[place{p.Tag, p.Stream}])
 	}
-	places := make([]seenPlace, 0, len(seen))
-	for p, number := range seen {
-		_, live := n.node(p.tag)
-		places = append(places, seenPlace{p.tag, p.stream, number, !live && p.tag != n.tag})
-	}
-	return places
+	return seen
 }
 
 // answerSession gives a lost session away. One whose connection counts as alive here is cut first.

@@ -42,6 +42,7 @@ type nodes struct {
 	live   map[string]Node
 	fenced []string             // names of leases that are over, the last ones
 	ended  map[string]time.Time // tags of nodes that have had none since
+	again  time.Time            // when all logs are read on once more; zero: never
 	away   time.Time            // since when the cluster is away; zero: it is here
 	gone   chan struct{}        // closed while it is away
 	told   time.Time            // when a failure was last logged
@@ -65,7 +66,8 @@ type inStream struct {
 // publisher is what was received of a node in one stream.
 type publisher struct {
 	base    uint64    // what was published before the first notice that was received
-	since   time.Time // when that one came
+	since   time.Time // when that one came; by hearsay, when the node that says so had the last one
+	heard   time.Time // when the last one came
 	last    uint64
 	expect  uint64 // what the node says it has published: not received a tick later it may be lost
 	late    uint64 // what was looked for elsewhere for that reason
@@ -184,6 +186,7 @@ func (n *nodes) run() {
 			n.tellCounters(now)
 			before = now
 		}
+		n.readAgain()
 		if time.Since(checked) >= checkEvery {
 			checked = time.Now()
 			n.hub.journal.checkWritten(checked.Add(-checkWritten))
@@ -333,6 +336,22 @@ func (n *nodes) Down(other Node) {
 		sp.withoutNode(other.Name)
 	}
 	n.hub.journal.grown("", "")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.again = time.Now().Add(doubtLasts)
+}
+
+// readAgain has all logs read on once more when it is certain how the appends have ended that a node had under way at its end.
+func (n *nodes) readAgain() {
+	n.mu.Lock()
+	due := !n.again.IsZero() && !time.Now().Before(n.again)
+	if due {
+		n.again = time.Time{}
+	}
+	n.mu.Unlock()
+	if due {
+		n.hub.journal.grown("", "")
+	}
 }
 
 // Away implements ClusterHandler.
@@ -401,7 +420,7 @@ func (n *nodes) Receive(stream int, data []byte) {
 		p = &publisher{base: number - 1, since: time.Now()}
 		st.from[tag] = p
 	}
-	p.last, p.hearsay = number, false
+	p.last, p.heard, p.hearsay = number, time.Now(), false
 	st.wakeLocked()
 	st.mu.Unlock()
 	if missing > 0 {
@@ -428,20 +447,27 @@ func (n *nodes) unreadable(data []byte) {
 }
 
 // received is up to where everything was received that other nodes have published, and up to where this one has.
-func (n *nodes) received() map[place]uint64 {
-	up := map[place]uint64{}
+func (n *nodes) received() (all []seenPlace) {
 	for i, number := range n.relay.counters() {
-		up[place{n.tag, i}] = number
+		all = append(all, seenPlace{Tag: n.tag, Stream: i, Number: number})
 	}
 	for i := range n.streams {
 		st := &n.streams[i]
 		st.mu.Lock()
 		for tag, p := range st.from {
-			up[place{tag, i}] = p.last
+			all = append(all, seenPlace{Tag: tag, Stream: i, Number: p.last, At: p.heard.UnixNano()})
 		}
 		st.mu.Unlock()
 	}
-	return up
+	for i := range all {
+		p := &all[i]
+		if _, live := n.node(p.Tag); live || p.Tag == n.tag {
+			p.At = 0
+		} else {
+			p.Over = true
+		}
+	}
+	return all
 }
 
 // knowsAll tells whether this node has all that was published after a moment by nodes that a session's node had nothing of.
@@ -480,7 +506,7 @@ func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
 		st.mu.Lock()
 		p := st.from[to.Tag]
 		if to.Over && (p == nil || p.hearsay && p.last < to.Number) { // the session must not get it when it goes on to a third node
-			p = &publisher{base: to.Number, last: to.Number, since: time.Now(), hearsay: true}
+			p = &publisher{base: to.Number, last: to.Number, since: time.Unix(0, to.At), heard: time.Unix(0, to.At), hearsay: true}
 			st.from[to.Tag] = p
 		}
 		if p != nil && p.last >= to.Number {
