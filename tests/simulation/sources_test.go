@@ -20,7 +20,7 @@ func TestClusterMutants(t *testing.T) {
 		{"a session does not wait for what its node has seen", "handover.go", "|| !n.waitReceived(ctx, p)", ""},
 		{"a session misses what its node had not seen", "revive.go", "missed, ok := sp.sinceLocked(r.missed, r)", "missed, ok := r.missed, true"},
 		{"a dead node's users stay", "nodes.go", "sp.withoutNode(other.Name)", "_ = sp"},
-		{"a dead node is waited for", "handover.go", "!live && p.tag != n.tag}", "!live && p.tag == n.tag}"},
+		{"a dead node is waited for", "nodes.go", "p.Over = true", "p.Over = false"},
 		{"a dead node's events are forgotten", "nodes.go", "st.from[to.Tag] = p", ""},
 		{"of a new node's events all are old", "handover.go", "o.tag != \"\" && !known && k.at <= r.Born.UnixNano()", "o.tag != \"\" && !known"},
 		{"who is in a room on the next node is not told", "revive.go", "missed, ok = sp.comersLocked(missed, &r.rooms[i], r.User)", "_ = sp.comersLocked"},
