@@ -14,9 +14,11 @@ import (
 // it has not seen itself is added by the node that asks, from its own events: each knows up to where the other has seen those of every node (space.seen).
 
 const (
-	handoverWithin = 3 * time.Second // to find a session and to catch up with its node
-	handoverAskAll = 16              // nodes at most are asked for a session whose node is not known
-	newsOverlap    = time.Second     // of presence in large rooms: its events have no common numbers
+	handoverWithin = 3 * time.Second         // to find a session and to catch up with its node
+	handoverAnswer = 1500 * time.Millisecond // of one node: one that has died has its lease for a while
+	handoverSilent = 5 * time.Second         // that a node is not asked which did not answer
+	handoverAskAll = 16                      // nodes at most are asked for a session whose node is not known
+	newsOverlap    = time.Second             // of presence in large rooms: its events have no common numbers
 )
 
 // sessionQuestion asks for a session, which ends there. The pid's knowledge is what gives it away: see pid.
@@ -108,7 +110,14 @@ func (sp *space) fetch(ctx context.Context, t *ticket) (a handover) {
 		q := sessionQuestion{Space: sp.name, PID: t.pid.text(t.sid, ""), ID: t.sid, User: t.user, Offset: t.offset}
 		q.User.Data = nil
 		for _, tag := range n.holders(t) {
-			if a, err := ask[handover](ctx, n, tag, "session", q); err != nil {
+			if n.isSilent(tag) {
+				continue
+			}
+			asking, cancel := context.WithTimeout(ctx, handoverAnswer)
+			a, err := ask[handover](asking, n, tag, "session", q)
+			n.silentNow(tag, asking.Err() != nil && ctx.Err() == nil)
+			cancel()
+			if err != nil {
 				n.failed("ask for a session", err)
 			} else if a.Snapshot != nil && a.Snapshot.ID == t.sid && sp.sameUser(a.Snapshot.User, t.user.ID) {
 				return a
@@ -148,6 +157,23 @@ func (n *nodes) holders(t *ticket) (tags []string) {
 		}
 	}
 	return tags
+}
+
+// isSilent tells whether a node did not answer of late: its clients are many, and shall not all wait.
+func (n *nodes) isSilent(tag string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return time.Since(n.silent[tag]) < handoverSilent
+}
+
+func (n *nodes) silentNow(tag string, yes bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if yes {
+		n.silent[tag] = time.Now()
+	} else {
+		delete(n.silent, tag)
+	}
 }
 
 // caughtUp waits until what a session's node has seen is seen here, too. It is false where that cannot be known.

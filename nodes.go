@@ -42,6 +42,7 @@ type nodes struct {
 	live   map[string]Node
 	fenced []string             // names of leases that are over, the last ones
 	ended  map[string]time.Time // tags of nodes that have had none since
+	silent map[string]time.Time // tags of nodes that did not answer, and when
 	again  time.Time            // when all logs are read on once more; zero: never
 	away   time.Time            // since when the cluster is away; zero: it is here
 	gone   chan struct{}        // closed while it is away
@@ -79,7 +80,7 @@ func newNodes(h *core) *nodes {
 	if h.set.cluster == nil {
 		return nil
 	}
-	n := &nodes{hub: h, of: h.set.cluster, tag: newTag(), born: time.Now(), live: map[string]Node{}, ended: map[string]time.Time{}, away: time.Now(), gone: make(chan struct{})}
+	n := &nodes{hub: h, of: h.set.cluster, tag: newTag(), born: time.Now(), live: map[string]Node{}, ended: map[string]time.Time{}, silent: map[string]time.Time{}, away: time.Now(), gone: make(chan struct{})}
 	close(n.gone)
 	n.life, n.end = context.WithCancel(context.Background())
 	n.streams = make([]inStream, max(n.of.Streams(), 1))
@@ -207,6 +208,7 @@ func (n *nodes) forgetEnded() {
 		if since.Before(before) {
 			over = append(over, tag)
 			delete(n.ended, tag)
+			delete(n.silent, tag)
 		}
 	}
 	n.mu.Unlock()
