@@ -41,7 +41,7 @@ func drawCluster(rng *rand.Rand, k kinds, s settings) settings {
 }
 
 func newBus(w *world) *bus {
-	b := &bus{Bus: clustertest.NewBus(w.set.streams), w: w, cut: map[*server]time.Time{}}
+	b := &bus{Bus: clustertest.NewBus(w.set.streams), w: w, cut: map[*server]time.Time{}, faulted: time.Now()}
 	b.Lease = lease
 	return b
 }
