@@ -26,6 +26,7 @@ type health struct {
 	times map[string]int // works was called
 	away  bool
 	ready chan struct{} // closed while all parts but the lease work
+	ends  time.Time     // when the lease does, as far as this process knows
 }
 
 func (h *health) init(parts []string) {
@@ -69,11 +70,20 @@ func (c *Cluster) works(part string) {
 	c.call(func(h chat.ClusterHandler) {
 		c.health.set(part, true)
 		c.health.times[part]++
+		if !time.Now().Before(c.health.ends) { // Redis was silent for so long that the lease may be over: its next beat tells
+			c.health.set(partLease, false)
+		}
 		if c.health.away && c.health.allBut("") {
 			c.health.away = false
 			h.Back()
 		}
 	})
+}
+
+// holds notes that the lease was renewed or taken with a beat, which tells that this part works.
+func (c *Cluster) holds(t told) {
+	c.call(func(chat.ClusterHandler) { c.health.ends = t.asked.Add(c.set.lease) })
+	c.works(partLease)
 }
 
 func (c *Cluster) fails(part string, err error) {

@@ -75,6 +75,7 @@ type view struct {
 
 // told is what beat returns.
 type told struct {
+	asked  time.Time // by this process's clock, before the lease began anew
 	held   bool
 	now    time.Time
 	change string
@@ -122,8 +123,8 @@ func (c *Cluster) renew(ctx context.Context) error {
 		c.view.held = t.held
 		if t.held {
 			c.see(t)
-			c.works(partLease)
-			c.look(ctx, t)
+			c.holds(t)
+			c.look(t)
 			return nil
 		}
 		c.fails(partLease, errLeaseLost)
@@ -161,8 +162,8 @@ func (c *Cluster) take(ctx context.Context) error {
 	former := c.rename(node.Name)
 	c.call(func(h chat.ClusterHandler) { h.Joined(node.Name) })
 	c.see(t)
-	c.works(partLease)
-	c.look(ctx, t)
+	c.holds(t)
+	c.look(t)
 	c.tellAll(ctx)
 	if former != "" {
 		return c.bury(ctx, former)
@@ -189,11 +190,14 @@ func (c *Cluster) bury(ctx context.Context, name string) error {
 func (c *Cluster) beat(ctx context.Context, name, info string) (told, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	asked := time.Now()
 	reply, err := beat.Run(ctx, c.db, c.keys.node(), name, c.set.lease.Milliseconds(), info, c.view.change, cleanWithin.Milliseconds()).Slice()
 	if err != nil {
 		return told{}, err
 	}
-	return readTold(reply, c.view.change)
+	t, err := readTold(reply, c.view.change)
+	t.asked = asked
+	return t, err
 }
 
 var errReply = errors.New("chat/redis: Redis has answered what it does not answer")
@@ -265,8 +269,8 @@ func readNodes(values []any) map[string]chat.Node {
 
 func later(a, b string) bool { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) > 0 }
 
-// look does what is due besides.
-func (c *Cluster) look(ctx context.Context, t told) {
+// look has done what is due besides, by clean: the next beat does not wait for it.
+func (c *Cluster) look(t told) {
 	if t.grave != "" {
 		select {
 		case c.dead <- t.grave:
@@ -274,9 +278,10 @@ func (c *Cluster) look(ctx context.Context, t told) {
 		}
 	}
 	if t.now.Sub(c.view.trimmed).Abs() >= trimEvery {
-		c.view.trimmed = t.now
-		if err := c.trim(ctx, t.now); err != nil {
-			c.log.Warn("chat/redis: streams were not trimmed", "error", err)
+		select {
+		case c.old <- t.now:
+			c.view.trimmed = t.now
+		default:
 		}
 	}
 }

@@ -142,7 +142,9 @@ func (c *Cluster) signal() {
 	}
 }
 
-// tellAll makes the others look who is there. Those who do not hear it look in time.
+// tellAll makes the others look who is there. Those who do not hear it look in time, and the next beat cannot wait for long.
 func (c *Cluster) tellAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.set.beatEvery())
+	defer cancel()
 	_ = c.db.Publish(ctx, c.keys.all, appendHead(nil, kindChanged, c.self.Tag)).Err()
 }

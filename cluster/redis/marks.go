@@ -139,12 +139,17 @@ func (c *Cluster) Marks(ctx context.Context, key string) ([]chat.Mark, error) {
 	return marks, nil
 }
 
-// clean removes the marks of leases that are over, for which this node was chosen.
+// clean removes the marks of leases that are over, for which this node was chosen, and what is too old in the streams.
 func (c *Cluster) clean() {
 	for {
 		var name string
 		select {
 		case name = <-c.dead:
+		case now := <-c.old:
+			if err := c.trim(c.ctx, now); err != nil && c.ctx.Err() == nil {
+				c.log.Warn("chat/redis: streams were not trimmed; tried again in time", "error", err)
+			}
+			continue
 		case <-c.ctx.Done():
 			return
 		}

@@ -49,8 +49,9 @@ type Cluster struct {
 	asks   asks
 
 	signals chan []byte
-	poke    chan struct{} // holds one: who is there has changed
-	dead    chan string   // names whose marks this node has to remove
+	poke    chan struct{}  // holds one: who is there has changed
+	dead    chan string    // names whose marks this node has to remove
+	old     chan time.Time // when entries have to be trimmed by their age
 
 	publishing batch
 	marking    marking
@@ -62,7 +63,7 @@ type Cluster struct {
 func New(client redis.UniversalClient, opts ...Option) (*Cluster, error) {
 	c := &Cluster{
 		set:     settings{prefix: "chat", streams: 8, length: 10_000, age: 10 * time.Minute, lease: 5 * time.Second},
-		signals: make(chan []byte, signalsMost), poke: make(chan struct{}, 1), dead: make(chan string, 1),
+		signals: make(chan []byte, signalsMost), poke: make(chan struct{}, 1), dead: make(chan string, 1), old: make(chan time.Time, 1),
 	}
 	for _, o := range opts {
 		o.apply(&c.set)
