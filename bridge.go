@@ -120,7 +120,7 @@ func (sp *space) bridgeMessageLocked(to *audience) *BridgeMessage {
 	if sp.hub.set.bridge == nil || to.none || len(to.users) > 0 && len(to.rooms)+len(to.clients) == 0 {
 		return nil
 	}
-	if len(to.rooms) == 0 && len(to.clients) > 0 && !slices.ContainsFunc(to.clients, func(sid string) bool { return sp.clients[sid] == nil }) {
+	if len(to.rooms) == 0 && len(to.clients) > 0 && sp.allHereLocked(to.clients) {
 		return nil
 	}
 	return &BridgeMessage{Namespace: sp.name, Rooms: slices.Concat(to.rooms, to.clients), Except: slices.Concat(to.notRooms, to.notClients)}

@@ -82,9 +82,7 @@ func (sp *space) moveBridged(m *BridgeMessage) error {
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	var chosen []*Client // before anything changes who is in a room
-	sp.eachLocked(m.audienceLocked(sp), func(c *Client) { chosen = append(chosen, c) })
-	for _, c := range chosen {
+	for _, c := range sp.chosenLocked(m.audienceLocked(sp)) {
 		if c.gone || sp.closed {
 			continue
 		}
@@ -108,11 +106,10 @@ func (sp *space) disconnectBridged(m *BridgeMessage) {
 	}
 }
 
-func (sp *space) chosenBridged(m *BridgeMessage) (chosen []*Client) {
+func (sp *space) chosenBridged(m *BridgeMessage) []*Client {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	sp.eachLocked(m.audienceLocked(sp), func(c *Client) { chosen = append(chosen, c) })
-	return chosen
+	return sp.chosenLocked(m.audienceLocked(sp))
 }
 
 // audienceLocked is whom a message is for. Socket.IO makes no difference between a room and a client's sid.
@@ -178,10 +175,11 @@ func (h *bridged) Clients(namespace string, rooms, except []string) (infos []Cli
 	if sp == nil {
 		return nil
 	}
-	for _, c := range sp.chosenBridged(&BridgeMessage{Rooms: rooms, Except: except}) {
-		infos = append(infos, ClientInfo{
-			ID: c.id, UserID: c.userID, Name: c.User().Name, Rooms: c.Rooms(), Transport: c.Transport(), Protocol: c.Protocol(),
-		})
+	m := BridgeMessage{Rooms: rooms, Except: except}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	for _, c := range sp.chosenLocked(m.audienceLocked(sp)) {
+		infos = append(infos, c.infoLocked())
 	}
 	return infos
 }

@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +47,7 @@ func CallAll[R any](ctx context.Context, t Target, event string, args ...any) ([
 	for i, r := range raw {
 		replies[i].Client, replies[i].Err = r.Client, r.err
 		if r.err == nil {
-			replies[i].Value, replies[i].Err = decodeReply[R](r.args)
+			replies[i].Value, replies[i].Err = decodeReply[R](r.Args)
 		}
 	}
 	answers := others()
@@ -62,16 +61,13 @@ func (t Target) callAll(ctx context.Context, event string, enc socketio.Encoded)
 	if n == nil || sp.here(&t.to) {
 		return t.callHere(ctx, event, enc), ctx.Err()
 	}
-	within := sp.hub.set.pingTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		within = time.Until(deadline)
-	}
-	q := callQuestion{
-		targetQuestion: targetQuestion{sp.name, t.to.forQuestion()}, Event: event,
-		JSON: slices.Concat([]byte("["), enc.JSON, []byte("]")), Attachments: enc.Attachments, Within: within * 9 / 10, // leaves time for the way back
-	}
-	asking, cancel := context.WithTimeout(ctx, within)
+	asking, cancel := sp.withAckTimeout(ctx)
 	defer cancel()
+	deadline, _ := asking.Deadline()
+	q := callQuestion{
+		targetQuestion: targetQuestion{sp.name, t.to.forQuestion()}, Event: event, argsJSON: newArgsJSON(enc),
+		Within: time.Until(deadline) * 9 / 10, // leaves time for the way back
+	}
 	var (
 		there [][]rawReply
 		err   error
@@ -82,7 +78,6 @@ func (t Target) callAll(ctx context.Context, event string, enc socketio.Encoded)
 	wg.Wait()
 	for _, replies := range there {
 		for _, r := range replies {
-			r.args = socketio.Args{Values: r.Values, Attachments: r.Attachments}
 			switch {
 			case r.Left:
 				r.err = ErrDisconnected
@@ -103,7 +98,7 @@ func (t Target) callHere(ctx context.Context, event string, enc socketio.Encoded
 	for i, c := range clients {
 		wg.Go(func() {
 			replies[i].Client = c.id
-			replies[i].args, replies[i].err = c.callAck(ctx, event, enc)
+			replies[i].Args, replies[i].err = c.callAck(ctx, event, enc)
 		})
 	}
 	wg.Wait()
@@ -121,11 +116,8 @@ func encodeCall(event string, args []any) (socketio.Encoded, error) {
 }
 
 func (c *Client) callAck(ctx context.Context, event string, enc socketio.Encoded) (socketio.Args, error) {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.space.hub.set.pingTimeout)
-		defer cancel()
-	}
+	ctx, within := c.space.withAckTimeout(ctx)
+	defer within()
 	life := c.Context()
 	if life.Err() != nil {
 		return socketio.Args{}, ErrDisconnected

@@ -55,7 +55,7 @@ func (j *journal) readLocked(l *roomLog, err error) {
 	l.busy, l.used, l.turn = false, now, err == nil
 	var answer error
 	if err != nil {
-		j.failedLocked(err, "namespace", l.space.name, "room", l.name)
+		j.failed(err, "namespace", l.space.name, "room", l.name)
 		answer = errUnavailable
 		l.behind = l.known.Load()
 		for _, a := range l.queue { // it would have to wait for this
@@ -208,23 +208,30 @@ func (j *journal) watch(w Watcher) {
 }
 
 func (j *journal) watchOnce(w Watcher) (err error) {
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return w.Watch(j.life, j.grown)
 }
 
 // grown has logs read on: one, a namespace's, or all.
 func (j *journal) grown(namespace, room string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if room != "" {
-		if l := j.logs[roomKey{namespace, room}]; l != nil {
-			l.behind = true
-			j.scheduleLocked(l)
-		}
+	if room == "" {
+		j.readOnWhere(func(key roomKey, _ *roomLog) bool { return namespace == "" || namespace == key.namespace })
 		return
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if l := j.logs[roomKey{namespace, room}]; l != nil {
+		l.behind = true
+		j.scheduleLocked(l)
+	}
+}
+
+// readOnWhere has those logs read on.
+func (j *journal) readOnWhere(these func(roomKey, *roomLog) bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for key, l := range j.logs {
-		if namespace == "" || namespace == key.namespace {
+		if these(key, l) {
 			l.behind = true
 			j.scheduleLocked(l)
 		}

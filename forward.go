@@ -88,20 +88,13 @@ func (f *forwarding) passOn(w http.ResponseWriter, r *http.Request) bool {
 	if tag == "" || tag == f.hub.nodes.tag {
 		return false
 	}
-	address := f.hub.nodes.addressOf(tag)
-	if address == "" {
+	other, _ := f.hub.nodes.node(tag)
+	if other.Address == "" { // it is not known, or passes nothing on
 		return false
 	}
 	f.hub.log().LogAttrs(r.Context(), slog.LevelDebug, "chat: passed on", slog.String("method", r.Method), slog.String("node", tag))
-	f.Serve(w, r, tag, address)
+	f.Serve(w, r, tag, other.Address)
 	return true
-}
-
-// addressOf is where another node is reached; empty: it is not known, or passes nothing on.
-func (n *nodes) addressOf(tag string) string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.live[tag].Address
 }
 
 // down ends what is under way to a node that is gone: its clients begin anew elsewhere.
@@ -191,23 +184,4 @@ func (f *forwarding) counts(s *Stats) {
 	if f != nil {
 		s.Forwarded, s.NotForwarded, s.Forged = f.Counts()
 	}
-}
-
-// seldom is for log lines that strangers can bring about: one a second.
-type seldom struct {
-	mu     sync.Mutex // innermost
-	told   time.Time
-	untold int
-}
-
-// now tells whether it is time for a line, and how many were left out.
-func (s *seldom) now() (untold int, now bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := time.Now(); t.Sub(s.told) >= time.Second {
-		untold, s.told, s.untold = s.untold, t, 0
-		return untold, true
-	}
-	s.untold++
-	return 0, false
 }

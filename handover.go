@@ -6,8 +6,6 @@ import (
 	"errors"
 	"slices"
 	"time"
-
-	"github.com/parleychat/chat/internal/socketio"
 )
 
 // In a cluster a client may come back to another node than the one that it was lost on. That one is asked for the session and for what was missed; what
@@ -35,9 +33,8 @@ type handover struct {
 
 // missedEvent is one that the session's node has had for it, and that it has not seen.
 type missedEvent struct {
-	Name        string
-	JSON        json.RawMessage // an array
-	Attachments [][]byte        `json:",omitempty"`
+	Name string
+	argsJSON
 }
 
 // seenPlace is up to where the session's node has had what a node has published.
@@ -80,18 +77,13 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 		return handover{}, nil
 	}
 	s.rooms = slices.DeleteFunc(s.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
-	a := handover{Snapshot: &snapshot{ID: s.id, User: s.userID, Epoch: sp.epoch, Seen: sp.seenLocked(), Born: n.born, Given: s.client.User().Rooms}}
-	for _, m := range s.rooms {
-		end, known := n.hub.journal.endLocked(sp, m.room.name)
-		if !known {
-			return handover{}, nil
-		}
-		a.Snapshot.Rooms = append(a.Snapshot.Rooms, sp.placeLocked(m.room.name, end))
+	a := handover{Snapshot: s.client.snapshotLocked(s.rooms)}
+	if a.Snapshot == nil {
+		return handover{}, nil
 	}
 	room := n.hub.set.limits.Outbox
 	ok := sp.recovery.eachMissedLocked(s, q.Offset, func(k *kept) bool {
-		enc := k.event.args
-		a.Missed = append(a.Missed, missedEvent{k.event.name, slices.Concat([]byte("["), enc.JSON, []byte("]")), enc.Attachments})
+		a.Missed = append(a.Missed, missedEvent{k.event.name, newArgsJSON(k.event.args)})
 		room -= int(k.size) / 2
 		return room >= 0
 	})
@@ -102,7 +94,7 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 	return a, nil
 }
 
-// fetch looks for a session of another node: at that node, or where it was kept.
+// fetch looks for a session of another node: at that node, or at the keeper, which there is.
 func (sp *space) fetch(ctx context.Context, t *ticket) (a handover) {
 	h := sp.hub
 	_, away := h.nodes.isAway() // then nobody would answer in time
@@ -123,9 +115,6 @@ func (sp *space) fetch(ctx context.Context, t *ticket) (a handover) {
 				return a
 			}
 		}
-	}
-	if h.keeper() == nil {
-		return a
 	}
 	value, err := h.take(ctx, keptKey("session", sp.name, t.pid.String()))
 	if err != nil {
@@ -234,10 +223,11 @@ func (r *revival) comersOf(k *kept) bool {
 // missedThere are the events that a session's node has given along.
 func (a *handover) missedThere(sp *space) (events []*outgoing, err error) {
 	for _, e := range a.Missed {
-		if len(e.JSON) < 2 || e.JSON[0] != '[' || e.Name == "" {
+		enc, ok := e.encoded()
+		if !ok || e.Name == "" {
 			return nil, errors.New("chat: an event of a session cannot be read")
 		}
-		events = append(events, &outgoing{space: sp, name: e.Name, args: socketio.Encoded{JSON: e.JSON[1 : len(e.JSON)-1], Attachments: e.Attachments}})
+		events = append(events, &outgoing{space: sp, name: e.Name, args: enc})
 	}
 	return events, nil
 }

@@ -23,6 +23,7 @@ type journal struct {
 	hub   *core
 	life  context.Context // of what it asks the store; ends in Shutdown, when no handler is left
 	end   context.CancelFunc
+	fails seldom
 	tasks tracker // its goroutines; shut after the Hub's handlers, which wait for them
 
 	mu      sync.Mutex // guards what follows and the queues of all logs; taken under a namespace's mu, never the other way round
@@ -33,8 +34,6 @@ type journal struct {
 	reads   []*roomLog // wait for a reader
 	readers int
 	sweep   *time.Timer // runs while there are logs
-	told    time.Time   // when a failure was last logged
-	untold  int         // failures since
 }
 
 func (j *journal) init(h *core) {
@@ -284,9 +283,7 @@ func (j *journal) save(ctx context.Context, parts []part) error {
 		err = errors.New("chat: the store answered with a different number of entries")
 	}
 	if err != nil {
-		j.mu.Lock()
-		j.failedLocked(err, "entries", len(entries))
-		j.mu.Unlock()
+		j.failed(err, "entries", len(entries))
 		return err
 	}
 	for i := range parts {
@@ -300,13 +297,10 @@ func (j *journal) save(ctx context.Context, parts []part) error {
 	return nil
 }
 
-// failedLocked logs a failure of the store, one a second: while it is down each room that is in use fails again and again.
-func (j *journal) failedLocked(err error, attrs ...any) {
-	if now := time.Now(); now.Sub(j.told) < time.Second {
-		j.untold++
-	} else if j.life.Err() == nil {
-		j.hub.log().Error("chat: store failed", append(attrs, "error", err, "failures_not_logged", j.untold)...)
-		j.told, j.untold = now, 0
+// failed logs a failure of the store: while it is down each room that is in use fails again and again.
+func (j *journal) failed(err error, attrs ...any) {
+	if untold, now := j.fails.now(); now && j.life.Err() == nil {
+		j.hub.log().Error("chat: store failed", append(attrs, "error", err, "failures_not_logged", untold)...)
 	}
 }
 
@@ -373,7 +367,7 @@ func (j *journal) append(ctx context.Context, entries []Entry, parts []part) (sa
 		ctx, done = o.storing(ctx, call)
 		defer func() { done(err) }()
 	}
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return j.hub.set.store.Append(ctx, entries)
 }
 
@@ -399,19 +393,20 @@ func (h *core) observed(ctx *context.Context, op string, err *error) func() {
 
 func (j *journal) page(ctx context.Context, q PageQuery) (entries []Entry, more bool, err error) {
 	defer j.hub.observed(&ctx, "page", &err)()
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return j.hub.set.store.Page(ctx, q)
 }
 
 func (j *journal) bounds(ctx context.Context, namespace, room string) (first, last uint64, err error) {
 	defer j.hub.observed(&ctx, "bounds", &err)()
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return j.hub.set.store.Bounds(ctx, namespace, room)
 }
 
-func recovered(err *error) {
+// recovered makes an error of a panic of the host's.
+func recovered(in string, err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("chat: panic in the store: %v\n%s", p, debug.Stack())
+		*err = fmt.Errorf("chat: panic in %s: %v\n%s", in, p, debug.Stack())
 	}
 }
 

@@ -172,10 +172,7 @@ func (l *roomLog) deliver(saved []appended) (held []appended) {
 // goes on all the same.
 func (l *roomLog) deliverOne(s *appended, over bool) bool {
 	sp := l.space
-	text, err := s.text, error(nil)
-	if text == nil {
-		text, err = s.Entry.appendJSON(nil)
-	}
+	text, err := s.json()
 	if err != nil { // a store has broken its contract: the place in the order is what is left
 		sp.hub.log().Error("chat: entry cannot be encoded", "error", err, "namespace", sp.name, "room", l.name, "seq", s.Entry.Seq)
 		left := tombstone(&s.Entry)
@@ -202,6 +199,14 @@ func (l *roomLog) deliverOne(s *appended, over bool) bool {
 		s.from.end(nil)
 	}
 	return ok
+}
+
+// json is the entry as it is sent; it is made once.
+func (s *appended) json() (_ []byte, err error) {
+	if s.text == nil {
+		s.text, err = s.Entry.appendJSON(nil)
+	}
+	return s.text, err
 }
 
 // context is that of the entry's sender.

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"hash/fnv"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,10 +44,9 @@ type nodes struct {
 	again  time.Time            // when all logs are read on once more; zero: never
 	away   time.Time            // since when the cluster is away; zero: it is here
 	gone   chan struct{}        // closed while it is away
-	told   time.Time            // when a failure was last logged
-	untold int
 
 	streams   []inStream
+	fails     seldom
 	left      atomic.Bool
 	lost      atomic.Int64
 	unread    atomic.Int64
@@ -131,12 +129,20 @@ func (n *nodes) leave(ctx context.Context) {
 
 // call calls the host's Cluster; its panic is an error like any other.
 func (n *nodes) call(ctx context.Context, f func(context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("chat: panic in the cluster: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer recovered("the cluster", &err)
 	return f(ctx)
+}
+
+// marks are the cluster's of a key.
+func (n *nodes) marks(ctx context.Context, key string) (marks []Mark, err error) {
+	err = n.call(ctx, func(ctx context.Context) (err error) {
+		marks, err = n.of.Marks(ctx, key)
+		return err
+	})
+	if err != nil {
+		n.failed("marks", err)
+	}
+	return marks, err
 }
 
 // stream is that of a room; of what is about more than one room it is that of the room without a name.
@@ -213,17 +219,9 @@ func (n *nodes) forgetEnded() {
 
 // failed logs a failure of the cluster, one a second.
 func (n *nodes) failed(what string, err error) {
-	n.mu.Lock()
-	now := time.Now()
-	if now.Sub(n.told) < time.Second {
-		n.untold++
-		n.mu.Unlock()
-		return
+	if untold, now := n.fails.now(); now {
+		n.hub.log().Error("chat: cluster failed", "call", what, "error", err, "failures_not_logged", untold)
 	}
-	untold := n.untold
-	n.told, n.untold = now, 0
-	n.mu.Unlock()
-	n.hub.log().Error("chat: cluster failed", "call", what, "error", err, "failures_not_logged", untold)
 }
 
 // isAway tells since when the cluster is away.
@@ -272,9 +270,7 @@ func (n *nodes) Joined(name string) {
 	n.mu.Unlock()
 	n.here(true)
 	n.hub.log().Info("chat: node of the cluster", "node", name, "before", before)
-	for i := range n.streams {
-		n.pulse(i)
-	}
+	n.pulse()
 	for _, sp := range n.hub.spaces {
 		sp.presentAgain()
 	}
@@ -290,9 +286,7 @@ func (n *nodes) Up(other Node) {
 	delete(n.ended, other.Tag)
 	n.mu.Unlock()
 	n.hub.log().Info("chat: another node", "node", other.Name, "address", other.Address)
-	for i := range n.streams {
-		n.pulse(i)
-	}
+	n.pulse()
 }
 
 // Down implements ClusterHandler. What the node has saved and not published is in the store.
@@ -341,14 +335,12 @@ func (n *nodes) Away(err error) {
 
 // Back implements ClusterHandler. What was lost of the streams without a trace is found in the store, and in the marks.
 func (n *nodes) Back() {
-	if n.here(true) {
+	if n.here(true) { // otherwise Joined has said all that
 		n.hub.log().Info("chat: the cluster is back")
-	}
-	for i := range n.streams {
-		n.pulse(i)
-	}
-	for _, sp := range n.hub.spaces {
-		sp.presentAgain() // a cluster that has lost its data has no marks
+		n.pulse()
+		for _, sp := range n.hub.spaces {
+			sp.presentAgain() // a cluster that has lost its data has no marks
+		}
 	}
 	n.resync(-1)
 }
@@ -363,6 +355,13 @@ func (n *nodes) others() []string {
 	}
 	slices.Sort(tags)
 	return tags
+}
+
+// alone tells that no other node is known.
+func (n *nodes) alone() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.live) == 0
 }
 
 // node is the other node of that tag.

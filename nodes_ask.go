@@ -162,21 +162,35 @@ func (n *nodes) answerRooms(_ context.Context, q targetQuestion) ([]string, erro
 // callQuestion has a target's clients called.
 type callQuestion struct {
 	targetQuestion
-	Event       string
+	argsJSON
+	Event  string
+	Within time.Duration
+}
+
+// argsJSON are an event's arguments in a question or an answer.
+type argsJSON struct {
 	JSON        json.RawMessage // an array
-	Attachments [][]byte
-	Within      time.Duration
+	Attachments [][]byte        `json:",omitempty"`
+}
+
+func newArgsJSON(enc socketio.Encoded) argsJSON {
+	return argsJSON{slices.Concat([]byte("["), enc.JSON, []byte("]")), enc.Attachments}
+}
+
+func (a *argsJSON) encoded() (enc socketio.Encoded, ok bool) {
+	if len(a.JSON) < 2 || a.JSON[0] != '[' {
+		return enc, false
+	}
+	return socketio.Encoded{JSON: a.JSON[1 : len(a.JSON)-1], Attachments: a.Attachments}, true
 }
 
 // rawReply is what one client has answered.
 type rawReply struct {
-	Client      string
-	Values      []json.RawMessage
-	Attachments [][]byte
-	Err         string
-	Left        bool // ErrDisconnected
-	args        socketio.Args
-	err         error
+	Client string
+	Args   socketio.Args
+	Err    string
+	Left   bool  // ErrDisconnected
+	err    error // of both
 }
 
 func (n *nodes) answerCall(ctx context.Context, q callQuestion) ([]rawReply, error) {
@@ -184,16 +198,15 @@ func (n *nodes) answerCall(ctx context.Context, q callQuestion) ([]rawReply, err
 	if err != nil {
 		return nil, err
 	}
-	if len(q.JSON) < 2 || q.JSON[0] != '[' {
+	enc, ok := q.encoded()
+	if !ok {
 		return nil, errNotice
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.Within)
 	defer cancel()
-	replies := t.callHere(ctx, q.Event, socketio.Encoded{JSON: q.JSON[1 : len(q.JSON)-1], Attachments: q.Attachments})
+	replies := t.callHere(ctx, q.Event, enc)
 	for i := range replies {
-		r := &replies[i]
-		r.Values, r.Attachments = r.args.Values, r.args.Attachments
-		if r.err != nil {
+		if r := &replies[i]; r.err != nil {
 			r.Err, r.Left = r.err.Error(), r.err == ErrDisconnected
 		}
 	}

@@ -19,7 +19,7 @@ func (j *journal) publish(parts []part) {
 		p := &parts[i]
 		stream := n.stream(p.log.space.name, p.log.name)
 		for k := range p.saved {
-			if b := j.entryNotice(&p.saved[k], n.tag); b != nil {
+			if b := p.saved[k].notice(n.tag); b != nil {
 				n.relay.add(stream, b, done)
 				queued++
 			}
@@ -79,24 +79,12 @@ func (j *journal) catchLocked(l *roomLog) {
 
 // checkWritten has the logs read on that were written in since.
 func (j *journal) checkWritten(since time.Time) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, l := range j.logs {
-		if l.wrote.After(since) && l.known.Load() {
-			l.behind = true
-			j.scheduleLocked(l)
-		}
-	}
+	j.readOnWhere(func(_ roomKey, l *roomLog) bool { return l.wrote.After(since) && l.known.Load() })
 }
 
 // grownIn has the logs of a stream read on; of all streams where it is negative.
 func (j *journal) grownIn(stream int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for key, l := range j.logs {
-		if stream < 0 || j.hub.nodes.stream(key.namespace, key.room) == stream {
-			l.behind = true
-			j.scheduleLocked(l)
-		}
-	}
+	j.readOnWhere(func(key roomKey, _ *roomLog) bool {
+		return stream < 0 || j.hub.nodes.stream(key.namespace, key.room) == stream
+	})
 }

@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"encoding/binary"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -70,12 +69,7 @@ func (sp *space) tellPresenceLocked(r *room, changes ...presenceChange) {
 	b = appendStrings(b, r.name, name)
 	b = binary.AppendUvarint(b, uint64(len(changes)))
 	for _, c := range changes {
-		b = appendStrings(b, c.user, c.name)
-		if c.on {
-			b = append(b, 1)
-		} else {
-			b = append(b, 0)
-		}
+		b = appendBool(appendStrings(b, c.user, c.name), c.on)
 		b = binary.AppendUvarint(b, uint64(c.within/time.Millisecond))
 	}
 	n.relay.add(n.stream(sp.name, r.name), b, nil)
@@ -92,16 +86,12 @@ func (sp *space) presentAgain() {
 	for _, r := range sp.rooms {
 		var here []presenceChange
 		for _, p := range r.users {
-			if p.clients == 0 {
-				continue
-			}
-			if here = append(here, presenceChange{user: p.userID, name: p.name, on: true}); len(here) == presenceBatch {
-				sp.tellPresenceLocked(r, here...)
-				here = nil
+			if p.clients > 0 {
+				here = append(here, presenceChange{user: p.userID, name: p.name, on: true})
 			}
 		}
-		if len(here) > 0 {
-			sp.tellPresenceLocked(r, here...)
+		for some := range slices.Chunk(here, presenceBatch) {
+			sp.tellPresenceLocked(r, some...)
 		}
 	}
 }
@@ -111,8 +101,8 @@ func (sp *space) takePresenceNews(b *reader) {
 	room, node := b.string(), b.string()
 	changes := make([]presenceChange, 0, 1)
 	for i := b.count(); i > 0 && b.err == nil; i-- {
-		c := presenceChange{node: node, user: b.string(), name: b.string(), on: b.byte() == 1}
-		c.within = min(time.Duration(min(b.uint(), uint64(absentMost/time.Millisecond)))*time.Millisecond, absentMost)
+		c := presenceChange{node: node, user: b.string(), name: b.string(), on: b.bool()}
+		c.within = time.Duration(min(b.uint(), uint64(absentMost/time.Millisecond))) * time.Millisecond
 		changes = append(changes, c)
 	}
 	if b.err != nil {
@@ -206,10 +196,20 @@ func (sp *space) dropEmpty() {
 		if len(r.members) > 0 || r.asking != nil || time.Since(r.empty) < keep {
 			continue
 		}
-		if graced := slices.ContainsFunc(slices.Collect(maps.Values(r.users)), func(p *presence) bool { return p.grace != nil }); !graced {
+		if !r.awaits() {
 			sp.forgetRoomLocked(r)
 		}
 	}
+}
+
+// awaits tells whether somebody may come back within the grace.
+func (r *room) awaits() bool {
+	for _, p := range r.users {
+		if p.grace != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // askPresenceLocked has a room's marks read.
@@ -228,16 +228,9 @@ func (sp *space) askPresence(r *room) {
 	n := sp.hub.nodes
 	defer n.tasks.leave()
 	for pause := askedAgain; ; pause = min(2*pause, retryMost) {
-		var marks []Mark
 		ctx, cancel := context.WithTimeout(n.life, sp.hub.set.timeouts.Store)
-		err := n.call(ctx, func(ctx context.Context) (err error) {
-			marks, err = n.of.Marks(ctx, presenceKey(sp.name, r.name))
-			return err
-		})
+		marks, err := n.marks(ctx, presenceKey(sp.name, r.name))
 		cancel()
-		if err != nil {
-			n.failed("marks", err)
-		}
 		if sp.askedPresence(r, marks, err) {
 			return
 		}

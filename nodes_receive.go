@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/parleychat/chat/internal/socketio"
@@ -125,33 +126,28 @@ func (sp *space) publishLocked(to *audience, o *outgoing, notice []byte) {
 }
 
 // hereLocked tells whether an audience is of clients of this node alone.
-func (sp *space) hereLocked(to *audience) bool {
-	if len(to.clients) == 0 || len(to.rooms)+len(to.users) > 0 {
-		return false
-	}
-	for _, id := range to.clients {
-		if sp.clients[id] == nil {
-			return false
-		}
-	}
-	return true
+func (sp *space) hereLocked(to *audience) bool { return to.ofClients() && sp.allHereLocked(to.clients) }
+
+// ofClients: of clients by their sids, and of nobody else.
+func (a *audience) ofClients() bool { return len(a.clients) > 0 && len(a.rooms)+len(a.users) == 0 }
+
+func (sp *space) allHereLocked(sids []string) bool {
+	return !slices.ContainsFunc(sids, func(sid string) bool { return sp.clients[sid] == nil })
 }
 
 // Entries.
 
-func (j *journal) entryNotice(s *appended, tag string) []byte {
+// notice is nil for an entry that cannot be encoded: deliverOne says so.
+func (s *appended) notice(tag string) []byte {
 	e := &s.Entry
-	if s.text == nil {
-		text, err := e.appendJSON(nil)
-		if err != nil {
-			return nil // deliverOne says so
-		}
-		s.text = text
+	text, err := s.json()
+	if err != nil {
+		return nil
 	}
 	b := newNotice(noticeEntry, tag, RequestID(s.context()), e.Namespace)
 	b = appendStrings(b, e.Room, e.ID, e.UserID)
 	b = binary.AppendUvarint(b, e.Seq)
-	return appendBytes(b, s.text)
+	return appendBytes(b, text)
 }
 
 func (sp *space) takeEntry(ctx context.Context, note *notice) {
@@ -190,7 +186,11 @@ func (t Target) act(ctx context.Context, what byte, room string) error {
 	return errors.Join(sp.act(&t.to, what, room), err)
 }
 
+// here is hereLocked for who does not hold the lock.
 func (sp *space) here(to *audience) bool {
+	if !to.ofClients() {
+		return false
+	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	return sp.hereLocked(to)
@@ -235,18 +235,12 @@ func (n *nodes) tell(ctx context.Context, kind noticeKind, body []byte) error {
 // Typing.
 
 func (n *nodes) tellTyping(sp *space, who typist, on bool) {
-	b := appendStrings(nil, sp.name, who.room, who.user)
-	if on {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
-	}
-	n.signal(signalTyping, b)
+	n.signal(signalTyping, appendBool(appendStrings(nil, sp.name, who.room, who.user), on))
 }
 
 func (n *nodes) typed(tag string, r reader) {
 	sp, who := n.hub.spaces[r.string()], typist{room: r.string(), user: r.string()}
-	on := r.byte() == 1
+	on := r.bool()
 	if r.err != nil || sp == nil || tag == n.tag {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 
 // inStream is what was received of a stream.
 type inStream struct {
-	mu      sync.Mutex // guards what follows; taken by the stream's reader alone for longer than a look
+	mu      sync.Mutex // guards what follows; below a namespace's
 	from    map[string]*publisher
 	changed chan struct{} // closed with the next notice; nil: nobody waits
 }
@@ -27,9 +27,11 @@ type publisher struct {
 	hearsay bool   // nothing was received: other nodes have said that it is over
 }
 
-// pulse lets others know from where on they receive what this node publishes in a stream.
-func (n *nodes) pulse(stream int) {
-	n.relay.add(stream, newNotice(noticePulse, n.tag, "", ""), nil)
+// pulse lets others know from where on they receive what this node publishes in each stream.
+func (n *nodes) pulse() {
+	for i := range n.streams {
+		n.relay.add(i, newNotice(noticePulse, n.tag, "", ""), nil)
+	}
 }
 
 // resync reads on the logs, and who is in the rooms, of a stream of which something was lost; of all of them where it is negative.
@@ -116,9 +118,11 @@ func (n *nodes) received() (all []seenPlace) {
 		}
 		st.mu.Unlock()
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for i := range all {
 		p := &all[i]
-		if _, live := n.node(p.Tag); live || p.Tag == n.tag {
+		if _, live := n.live[p.Tag]; live || p.Tag == n.tag {
 			p.At = 0
 		} else {
 			p.Over = true

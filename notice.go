@@ -31,7 +31,7 @@ const (
 
 var errNotice = errors.New("chat: a notice of another node cannot be read")
 
-// notice is one that was received. Its strings and slices are parts of the data.
+// notice is one that was received; what is read of its body are copies.
 type notice struct {
 	kind    noticeKind
 	tag     string
@@ -83,12 +83,15 @@ func appendList(b []byte, list []string) []byte {
 	return appendStrings(binary.AppendUvarint(b, uint64(len(list))), list...)
 }
 
-func (a *audience) append(b []byte) []byte {
-	none := byte(0)
-	if a.none {
-		none = 1
+func appendBool(b []byte, yes bool) []byte {
+	if yes {
+		return append(b, 1)
 	}
-	b = append(b, none)
+	return append(b, 0)
+}
+
+func (a *audience) append(b []byte) []byte {
+	b = appendBool(b, a.none)
 	for _, list := range [...][]string{a.rooms, a.users, a.clients, a.notRooms, a.notUsers, a.notClients} {
 		b = appendList(b, list)
 	}
@@ -96,7 +99,7 @@ func (a *audience) append(b []byte) []byte {
 }
 
 func (r *reader) audience() *audience {
-	a := &audience{none: r.byte() == 1}
+	a := &audience{none: r.bool()}
 	for _, list := range [...]*[]string{&a.rooms, &a.users, &a.clients, &a.notRooms, &a.notUsers, &a.notClients} {
 		*list = r.list()
 	}
@@ -139,6 +142,8 @@ func (r *reader) byte() byte {
 	r.rest = r.rest[1:]
 	return b
 }
+
+func (r *reader) bool() bool { return r.byte() == 1 }
 
 func (r *reader) uint() uint64 {
 	n, size := binary.Uvarint(r.rest)

@@ -57,7 +57,7 @@ func FuzzReceive(f *testing.F) {
 	for _, b := range [][]byte{
 		newNotice(noticePulse, "ghijkl", "", ""),
 		sp.eventNotice(context.Background(), to, "e", socketio.Encoded{JSON: []byte(`"x"`), Attachments: [][]byte{{1}}}),
-		sp.hub.journal.entryNotice(&e, "ghijkl"),
+		e.notice("ghijkl"),
 		append(appendStrings(newNotice(noticePresence, "ghijkl", "", "/"), "r", "ghijkl.1"), 1, 1, 'u', 1, 'n', 1, 0),
 		appendStrings(append(to.append(newNotice(noticeAct, "ghijkl", "q", "/")), actJoin), "r"),
 		appendBytes(newNotice(noticeRevoked, "ghijkl", "", ""), []byte(`{"user_id":"u"}`)),

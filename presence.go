@@ -123,7 +123,6 @@ func (sp *space) leaveLocked(r *room, c *Client, dropped bool) {
 	}
 	sp.absentLocked(p, within)
 	if len(p.nodes) > 0 {
-		sp.dropRoomLocked(r)
 		return
 	}
 	if within > 0 && sp.hub.draining.Load() { // it is on the next node now, which waits for whoever does not come; those who are here still go there, too

@@ -54,7 +54,7 @@ func (s *sharedRates) tell() {
 	n := s.space.hub.nodes
 	defer n.tasks.leave()
 	s.armed.Store(false) // what is due from now on arms it again
-	alone := len(n.others()) == 0
+	alone := n.alone()
 	for range ratesSignal {
 		news := s.space.rates.limiter.News(ratesKeys)
 		if len(news) > 0 && !alone {
@@ -161,7 +161,7 @@ func (sp *space) tallyAgainLocked() {
 // elsewhere is how many clients the other nodes have, as far as that decides whether one more may come here. What the cluster does not say is 0: the limit of each node holds.
 func (sp *space) elsewhere(ctx context.Context, t tally) int {
 	nodes, most := sp.hub.nodes, sp.mostClients(t.per)
-	if nodes == nil || most <= 0 || t.of == "" || len(nodes.others()) == 0 {
+	if nodes == nil || most <= 0 || t.of == "" || nodes.alone() {
 		return 0
 	}
 	if _, away := nodes.isAway(); away {
@@ -184,15 +184,7 @@ func (sp *space) markedElsewhere(ctx context.Context, t tally) (there int) {
 	nodes := sp.hub.nodes
 	ctx, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
-	var marks []Mark
-	err := nodes.call(ctx, func(ctx context.Context) (err error) {
-		marks, err = nodes.of.Marks(ctx, sp.tallyKey(t))
-		return err
-	})
-	if err != nil {
-		nodes.failed("marks", err)
-		return 0
-	}
+	marks, _ := nodes.marks(ctx, sp.tallyKey(t)) // none where it fails
 	for _, m := range marks {
 		if tag, _, _ := strings.Cut(m.Node, "."); tag != nodes.tag {
 			n, _ := strconv.Atoi(m.Value) // 0 where it is of another version

@@ -83,40 +83,33 @@ func (r *relay) work() {
 		if len(marks) == 0 && len(batch) == 0 {
 			return
 		}
-		if !r.insist(func(ctx context.Context) error {
-			if len(marks) == 0 {
-				return nil
-			}
-			return r.nodes.of.Mark(ctx, marks)
-		}) {
+		if len(marks) > 0 && !r.insist("mark", func(ctx context.Context) error { return r.nodes.of.Mark(ctx, marks) }) {
 			return
 		}
-		ps := make([]Publication, len(batch))
-		for i := range batch {
-			ps[i] = batch[i].Publication
-		}
-		if !r.insist(func(ctx context.Context) error {
-			if len(ps) == 0 {
-				return nil
-			}
-			return r.nodes.of.Publish(ctx, ps)
-		}) {
+		if len(batch) > 0 && !r.publishAll(batch) {
 			return
 		}
-		r.published(batch)
 	}
 }
 
-func (r *relay) published(batch []relayed) {
+func (r *relay) publishAll(batch []relayed) bool {
+	ps := make([]Publication, len(batch))
+	for i := range batch {
+		ps[i] = batch[i].Publication
+	}
+	if !r.insist("publish", func(ctx context.Context) error { return r.nodes.of.Publish(ctx, ps) }) {
+		return false
+	}
 	for i := range batch {
 		if batch[i].done != nil {
 			batch[i].done <- struct{}{}
 		}
 	}
+	return true
 }
 
 // insist repeats f until it succeeds. It is false at the end of the Hub.
-func (r *relay) insist(f func(context.Context) error) bool {
+func (r *relay) insist(what string, f func(context.Context) error) bool {
 	for pause := relayFirst; ; pause = min(2*pause, relayPause) {
 		ctx, cancel := context.WithTimeout(r.nodes.life, relayTimeout)
 		err := r.nodes.call(ctx, f)
@@ -130,7 +123,7 @@ func (r *relay) insist(f func(context.Context) error) bool {
 			r.busy = false
 			return false
 		}
-		r.nodes.failed("publish", err)
+		r.nodes.failed(what, err)
 		sleep(r.nodes.life, pause)
 	}
 }

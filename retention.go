@@ -75,12 +75,12 @@ func (sp *space) trim(ctx context.Context) (removed int, err error) {
 
 func (h *core) logsAfter(ctx context.Context, namespace, after string, limit int) (rooms []string, err error) {
 	defer h.observed(&ctx, "rooms", &err)()
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return h.set.store.(Trimmer).Rooms(ctx, namespace, after, limit)
 }
 
 func (h *core) trimLog(ctx context.Context, q TrimQuery) (removed int, err error) {
 	defer h.observed(&ctx, "trim", &err)()
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return h.set.store.(Trimmer).Trim(ctx, q)
 }

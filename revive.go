@@ -15,9 +15,9 @@ import (
 	"github.com/parleychat/chat/internal/socketio"
 )
 
-// A session that Shutdown closes goes to the store, where that is a Keeper: its client recovers on whichever node it comes back to. That node
-// has the rooms' entries from the store; of other events it knows nothing, but for presence: who was in the room is taken for away, as after a drop, and
-// has until a moment after the drain to come back unnoticed.
+// A session that Shutdown closes goes to the store, where that is a Keeper, or to the cluster: its client recovers on whichever node it comes back to. That node
+// has the rooms' entries from the store. Without a cluster it knows nothing of other events, but for presence: who was in the room is taken for away, as after a drop, and
+// has until a moment after the drain to come back unnoticed. In a cluster: see handover.
 
 const (
 	keepBatch    = 256
@@ -70,19 +70,28 @@ func (c *Client) snapLocked(back time.Time) {
 	if sp.hub.keeper() == nil || c.pid == (pid{}) || c.rare != nil && len(c.rare.values) > 0 {
 		return // what the host has Set stays in this process
 	}
-	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Last: c.sent.last, Back: back, Given: c.User().Rooms, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(c.rooms))}
+	if s := c.snapshotLocked(c.rooms); s != nil {
+		s.Last, s.Back = c.sent.last, back
+		c.rareLocked().snapshot = s
+	}
+}
+
+// snapshotLocked is a client's session with these rooms. nil: it is not known up to where it has seen one of them.
+func (c *Client) snapshotLocked(rooms []membership) *snapshot {
+	sp := c.space
+	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Given: c.User().Rooms, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(rooms))}
 	if n := sp.hub.nodes; n != nil {
 		s.Born = n.born
 	}
-	for i := range c.rooms {
-		name := c.rooms[i].room.name
+	for i := range rooms {
+		name := rooms[i].room.name
 		end, known := sp.hub.journal.endLocked(sp, name)
 		if !known {
-			return
+			return nil
 		}
 		s.Rooms[i] = sp.placeLocked(name, end)
 	}
-	c.rareLocked().snapshot = s
+	return s
 }
 
 // placeLocked is up to where a session has seen a room's log, and whom it has for present. Of those whom only this node has, and not for long, since they have a grace here or
@@ -224,7 +233,7 @@ func (h *core) keep(values []Kept) (err error) {
 	ctx, cancel := context.WithTimeout(h.life, h.set.timeouts.Store)
 	defer cancel()
 	defer h.observed(&ctx, "keep", &err)()
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return h.keeper().Keep(ctx, values)
 }
 
@@ -232,7 +241,7 @@ func (h *core) take(ctx context.Context, key string) (value []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.set.timeouts.Store)
 	defer cancel()
 	defer h.observed(&ctx, "take", &err)()
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return h.keeper().Take(ctx, key)
 }
 

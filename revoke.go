@@ -91,7 +91,7 @@ func (h *core) keepRevocation(ctx context.Context, r Revocation) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.set.timeouts.Store)
 	defer cancel()
 	defer h.observed(&ctx, "revoke", &err)()
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return keeper.Revoke(ctx, r)
 }
 
@@ -251,6 +251,6 @@ func (rs *revocations) ask(keeper Revoker) {
 
 func (rs *revocations) askOnce(ctx context.Context, keeper Revoker, now time.Time) (kept []Revocation, err error) {
 	defer rs.hub.observed(&ctx, "revocations", &err)()
-	defer recovered(&err)
+	defer recovered("the store", &err)
 	return keeper.Revocations(ctx, now)
 }

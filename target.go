@@ -127,12 +127,14 @@ func (t Target) Clients(ctx context.Context) ([]ClientInfo, error) {
 func (t Target) infos() (out []ClientInfo) {
 	t.space.mu.Lock()
 	defer t.space.mu.Unlock()
-	t.space.eachLocked(&t.to, func(c *Client) {
-		out = append(out, ClientInfo{
-			ID: c.id, UserID: c.userID, Name: c.User().Name, Rooms: c.roomNamesLocked(), Transport: c.sess.Transport(), Protocol: c.Protocol(),
-		})
-	})
+	for _, c := range t.space.chosenLocked(&t.to) {
+		out = append(out, c.infoLocked())
+	}
 	return out
+}
+
+func (c *Client) infoLocked() ClientInfo {
+	return ClientInfo{ID: c.id, UserID: c.userID, Name: c.User().Name, Rooms: c.roomNamesLocked(), Transport: c.sess.Transport(), Protocol: c.Protocol()}
 }
 
 // Disconnect ends the connections of the target's clients to the namespace: they get a disconnect packet,
@@ -172,10 +174,14 @@ func (sp *space) act(to *audience, what byte, room string) error {
 }
 
 func (t Target) clients() []*Client {
-	var all []*Client
 	t.space.mu.Lock()
-	t.space.eachLocked(&t.to, func(c *Client) { all = append(all, c) })
-	t.space.mu.Unlock()
+	defer t.space.mu.Unlock()
+	return t.space.chosenLocked(&t.to)
+}
+
+// chosenLocked are the clients that a selects.
+func (sp *space) chosenLocked(a *audience) (all []*Client) {
+	sp.eachLocked(a, func(c *Client) { all = append(all, c) })
 	return all
 }
 
