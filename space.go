@@ -141,7 +141,7 @@ func (sp *space) emit(ctx context.Context, to *audience, event string, args []an
 		return err
 	}
 	var notice []byte
-	if sp.hub.nodes != nil {
+	if sp.hub.nodes != nil && !sp.here(to) {
 		notice = sp.eventNotice(ctx, to, event, enc)
 	}
 	begin := sp.hub.now()
@@ -149,6 +149,9 @@ func (sp *space) emit(ctx context.Context, to *audience, event string, args []an
 	if sp.closed {
 		sp.mu.Unlock()
 		return ErrClosed
+	}
+	if notice == nil && sp.hub.nodes != nil && !sp.hereLocked(to) { // one of them has left meanwhile, and may be elsewhere
+		notice = sp.eventNotice(ctx, to, event, enc)
 	}
 	o := &outgoing{}
 	sp.numberLocked(o, event, enc)
