@@ -183,6 +183,7 @@ func equal(t *testing.T, got []string, want ...string) {
 	}
 }
 
+// within holds what is promised, with room for a machine whose processors have much else to do.
 func within(t *testing.T, d time.Duration, what string, f func()) {
 	t.Helper()
 	start := time.Now()
