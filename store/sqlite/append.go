@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,15 +25,34 @@ const (
 // hashed takes a JSON array of hashes; CROSS JOIN is SQLite's way of saying which table is looked up for each row of which.
 const hashed = "SELECT k.hash, k.room_id, k.seq FROM json_each(?) AS j CROSS JOIN entry_keys AS k ON k.hash = j.value"
 
+// plainRows and hashRows are how many rows one statement inserts: beginning and ending one costs about as much as a row. Where such a statement might break off in the
+// middle, SQLite keeps a copy of each page that it changes, unless it may roll back the whole transaction instead.
+const plainRows, hashRows = 8, 32
+
+// addPlain inserts messages that have no more than most.
+func addPlain(rows int) string {
+	return "INSERT OR ROLLBACK INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to) VALUES " + values("(?, ?, ?, ?, ?, ?, ?, ?, ?, '')", rows)
+}
+
+func addHash(rows int) string {
+	return "INSERT OR ROLLBACK INTO entry_keys (hash, room_id, seq) VALUES " + values("(?, ?, ?)", rows) + " ON CONFLICT DO NOTHING"
+}
+
+func values(row string, rows int) string {
+	return strings.TrimSuffix(strings.Repeat(row+", ", rows), ", ")
+}
+
 // writer is the one connection that writes.
 type writer struct {
 	conn                              *sql.Conn
 	begin, commit, rollback, version  *sql.Stmt
 	roomByName, newRoom, setLasts     *sql.Stmt
 	addKey, first, addEntry, addPlain *sql.Stmt
+	addPlains                         *sql.Stmt
 	roomByID, setFirst, young, doomed *sql.Stmt
 	outlive, remove, erase, purge     *sql.Stmt
-	hashed, hashedOne, addHash        *sql.Stmt
+	hashed, hashedOne                 *sql.Stmt
+	addHash, addHashes                *sql.Stmt
 	removeHash, entryAt, anyExact     *sql.Stmt
 	allBehind, setBehind, noneBehind  *sql.Stmt
 	keyed, revoke, purgeRevoked       *sql.Stmt
@@ -40,6 +60,7 @@ type writer struct {
 	hashesFrom                        *sql.Stmt
 
 	keys  keys
+	plain []any                   // parameters of addPlain, of rows that are not inserted yet
 	rooms map[roomName]*roomState // as they were at the end of the last transaction, while nobody else has written
 	seen  int64                   // the file's data_version then; 0 where what is known of it must be read anew
 	alone int                     // transactions since another has written
@@ -73,12 +94,11 @@ func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
 			WHERE k.room_id = ? AND k.user_id = ? AND k.message_id = ?`},
 		{&w.addEntry, `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to, meta, deleted)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&w.addPlain, `INSERT INTO entries (room_id, seq, kind, id, user_id, sid, text, ts, message_id, reply_to)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '')`},
+		{&w.addPlain, addPlain(1)}, {&w.addPlains, addPlain(plainRows)},
 		{&w.hashed, hashed},
 		{&w.hashesFrom, "SELECT hash FROM entry_keys WHERE hash >= ? ORDER BY hash LIMIT ?"},
 		{&w.hashedOne, "SELECT room_id, seq FROM entry_keys WHERE hash = ?"},
-		{&w.addHash, "INSERT INTO entry_keys (hash, room_id, seq) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"},
+		{&w.addHash, addHash(1)}, {&w.addHashes, addHash(hashRows)},
 		{&w.removeHash, "DELETE FROM entry_keys WHERE hash = ? AND room_id = ? AND seq = ?"},
 		{&w.entryAt, "SELECT seq, " + columns + " FROM entries WHERE room_id = ? AND seq = ?"},
 		{&w.anyExact, "SELECT EXISTS (SELECT 1 FROM message_keys)"},
@@ -200,6 +220,7 @@ func (s *Store) Append(ctx context.Context, entries []chat.Entry) ([]chat.Append
 }
 
 func (w *writer) appendAll(ctx context.Context, entries []chat.Entry) ([]chat.Appended, error) {
+	w.forgetPlain() // of a batch that broke off
 	rooms := make([]*roomState, len(entries))
 	for i := range entries {
 		var err error
@@ -226,6 +247,9 @@ func (w *writer) appendAll(ctx context.Context, entries []chat.Entry) ([]chat.Ap
 			r.changed = true
 			changed = append(changed, r)
 		}
+	}
+	if err := w.insertPlain(ctx); err != nil {
+		return nil, err
 	}
 	if err := w.saveLasts(ctx, changed); err != nil {
 		return nil, err
@@ -278,9 +302,11 @@ func (w *writer) room(ctx context.Context, name roomName) (*roomState, error) {
 
 // append saves e unless it has been; p is where an entry with the hash of its key is.
 func (w *writer) append(ctx context.Context, r *roomState, e chat.Entry, hash int64, p place, hashed bool, now time.Time) (chat.Appended, error) {
-	seq := r.last + 1
+	seq, byText := r.last+1, false
 	if e.MessageID != "" {
-		first, byText, err := w.known(ctx, r, &e, p, hashed, now)
+		var first *chat.Entry
+		var err error
+		first, byText, err = w.known(ctx, r, &e, p, hashed, now)
 		if err == nil && first != nil {
 			return chat.Appended{Entry: *first, Repeated: true}, nil
 		}
@@ -296,17 +322,44 @@ func (w *writer) append(ctx context.Context, r *roomState, e chat.Entry, hash in
 		e.Meta = nil
 	}
 	r.last = seq
-	return chat.Appended{Entry: e}, w.insert(ctx, r.id, &e)
+	err := w.insert(ctx, r.id, &e)
+	if err == nil && byText {
+		err = w.insertPlain(ctx) // firstByText looks for it
+	}
+	return chat.Appended{Entry: e}, err
 }
 
-func (w *writer) insert(ctx context.Context, room int64, e *chat.Entry) (err error) {
+func (w *writer) insert(ctx context.Context, room int64, e *chat.Entry) error {
 	seq, ts := int64(e.Seq), e.Timestamp.UnixMilli()
-	if e.Meta == nil && e.ReplyTo == "" && !e.Deleted {
-		_, err = w.addPlain.ExecContext(ctx, room, seq, e.Kind, e.ID, e.UserID, e.SID, e.Text, ts, e.MessageID)
-	} else {
-		_, err = w.addEntry.ExecContext(ctx, room, seq, e.Kind, e.ID, e.UserID, e.SID, e.Text, ts, e.MessageID, e.ReplyTo, []byte(e.Meta), e.Deleted)
+	if e.Meta != nil || e.ReplyTo != "" || e.Deleted {
+		_, err := w.addEntry.ExecContext(ctx, room, seq, e.Kind, e.ID, e.UserID, e.SID, e.Text, ts, e.MessageID, e.ReplyTo, []byte(e.Meta), e.Deleted)
+		return err
 	}
+	w.plain = append(w.plain, room, seq, e.Kind, e.ID, e.UserID, e.SID, e.Text, ts, e.MessageID)
+	if len(w.plain) < plainRows*plainColumns {
+		return nil
+	}
+	_, err := w.addPlains.ExecContext(ctx, w.plain...)
+	w.forgetPlain()
 	return err
+}
+
+const plainColumns = 9 // parameters of a row of addPlain
+
+// insertPlain inserts the rows that wait for others.
+func (w *writer) insertPlain(ctx context.Context) error {
+	defer w.forgetPlain()
+	for row := range slices.Chunk(w.plain, plainColumns) {
+		if _, err := w.addPlain.ExecContext(ctx, row...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) forgetPlain() {
+	clear(w.plain)
+	w.plain = w.plain[:0]
 }
 
 // scanEntry reads what stands before an entry's columns, and those.

@@ -152,17 +152,27 @@ func (w *writer) saveBehind(ctx context.Context) error {
 func (w *writer) writeKeys(ctx context.Context, n int) error {
 	k := &w.keys
 	n = min(n, len(k.leaving))
+	rows := make([]any, 0, 3*hashRows)
 	for _, hash := range k.leaving[:n] {
 		p, still := k.pending[hash]
 		if !still {
 			continue
 		}
-		if _, err := w.addHash.ExecContext(ctx, hash, p.room, p.seq); err != nil {
+		delete(k.pending, hash)
+		if rows = append(rows, hash, p.room, p.seq); len(rows) < cap(rows) {
+			continue
+		}
+		if _, err := w.addHashes.ExecContext(ctx, rows...); err != nil {
 			return err
 		}
-		delete(k.pending, hash)
+		rows = rows[:0]
 	}
 	k.leaving = k.leaving[n:]
+	for row := range slices.Chunk(rows, 3) {
+		if _, err := w.addHash.ExecContext(ctx, row...); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -292,6 +302,9 @@ func (w *writer) known(ctx context.Context, r *roomState, e *chat.Entry, p place
 }
 
 func (w *writer) firstAt(ctx context.Context, p place, e *chat.Entry) (*chat.Entry, error) {
+	if err := w.insertPlain(ctx); err != nil { // it may be of the same batch
+		return nil, err
+	}
 	first := &chat.Entry{Namespace: e.Namespace, Room: e.Room}
 	return first, scanEntry(w.entryAt.QueryRowContext(ctx, p.room, p.seq), first, &first.Seq)
 }
