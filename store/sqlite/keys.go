@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -16,7 +17,7 @@ import (
 
 const (
 	// keysPending is how many rows of entry_keys are put off. They go to pages all over the table: written together, many share one.
-	keysPending = 16 << 10
+	keysPending = 64 << 10
 	// keysStep is how many of them one transaction writes, in the order of the table, so that none takes long.
 	keysStep = 1 << 10
 	// aloneAfter is how many transactions without another process's in between let them be put off: that other one would have to read the entries again.
@@ -216,10 +217,14 @@ func (w *writer) loadKeys(ctx context.Context) error {
 	if err != nil || len(behind) == 0 {
 		return err
 	}
+	var found []hashedPlace
 	for _, p := range behind {
-		if err := w.hashRoom(ctx, p); err != nil {
+		if found, err = w.hashRoom(ctx, p, found); err != nil {
 			return err
 		}
+	}
+	if err := w.hashAll(ctx, found); err != nil {
+		return err
 	}
 	_, err = w.noneBehind.ExecContext(ctx)
 	return err
@@ -241,33 +246,60 @@ func (w *writer) placesBehind(ctx context.Context) (all []place, err error) {
 	return all, rows.Err()
 }
 
-// hashRoom gives a room's entries after a place their rows of entry_keys.
-func (w *writer) hashRoom(ctx context.Context, after place) error {
+// hashedPlace is an entry's place, and the hash of its key.
+type hashedPlace struct {
+	hash int64
+	at   place
+}
+
+// hashRoom adds a room's entries after a place to those that get their rows of entry_keys, which they do whenever they are many.
+func (w *writer) hashRoom(ctx context.Context, after place, all []hashedPlace) ([]hashedPlace, error) {
 	for {
 		found, err := w.keysAfter(ctx, after)
 		if err != nil || len(found) == 0 {
-			return err
+			return all, err
 		}
 		for _, g := range found {
-			if err := w.hashEntry(ctx, place{g.room, g.seq}, g.user, g.messageID); err != nil {
-				return err
-			}
+			all = append(all, hashedPlace{w.keys.hash(w.keys.salt, g.room, g.user, g.messageID), place{g.room, g.seq}})
 		}
-		after.seq = found[len(found)-1].seq
+		if after.seq = found[len(found)-1].seq; len(all) < keysPending {
+			continue
+		}
+		if err := w.hashAll(ctx, all); err != nil {
+			return nil, err
+		}
+		all = all[:0]
 	}
 }
 
-func (w *writer) hashEntry(ctx context.Context, p place, user, messageID string) error {
-	hash := w.keys.hash(w.keys.salt, p.room, user, messageID)
-	added, err := affected(w.addHash.ExecContext(ctx, hash, p.room, p.seq))
-	if err != nil || added == 1 {
-		return err
+// hashAll goes by the order of the table, or nearly each row would be on a page that has to be looked for.
+func (w *writer) hashAll(ctx context.Context, all []hashedPlace) error {
+	slices.SortFunc(all, func(a, b hashedPlace) int {
+		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.at.room, b.at.room), cmp.Compare(a.at.seq, b.at.seq))
+	})
+	for _, h := range all {
+		added, err := affected(w.addHash.ExecContext(ctx, h.hash, h.at.room, h.at.seq))
+		if err == nil && added == 0 {
+			err = w.hashAgain(ctx, h)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// hashAgain notes a key by its text where its hash is another's.
+func (w *writer) hashAgain(ctx context.Context, h hashedPlace) error {
 	var there place
-	if err := w.hashedOne.QueryRowContext(ctx, hash).Scan(&there.room, &there.seq); err != nil || there == p {
+	if err := w.hashedOne.QueryRowContext(ctx, h.hash).Scan(&there.room, &there.seq); err != nil || there == h.at {
 		return err
 	}
-	return w.addExact(ctx, p, user, messageID, time.Now())
+	var e chat.Entry
+	if err := scanEntry(w.entryAt.QueryRowContext(ctx, h.at.room, h.at.seq), &e, &e.Seq); err != nil {
+		return err
+	}
+	return w.addExact(ctx, h.at, e.UserID, e.MessageID, time.Now())
 }
 
 func (w *writer) keysAfter(ctx context.Context, after place) ([]gone, error) {
