@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,15 +31,16 @@ func main() {
 	rate := flag.Float64("rate", 100, "messages a second of the paced run")
 	window := flag.Duration("window", 15*time.Second, "of a measurement")
 	rounds := flag.Int("rounds", 3, "of each run; the table has the medians")
+	only := flag.String("only", "", "rows with `TEXT` in their names")
 	out := flag.String("out", "", "write CLUSTER.md to `DIR`")
 	flag.Parse()
 	p := plan{rooms: *rooms, members: *members, rate: *rate, warm: 2 * time.Second, window: *window}
-	if err := run(p, *rounds, *out); err != nil {
+	if err := run(p, *rounds, *only, *out); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(p plan, rounds int, out string) error {
+func run(p plan, rounds int, only, out string) error {
 	dir, err := os.MkdirTemp("", "bench-cluster-")
 	if err != nil {
 		return err
@@ -54,6 +56,7 @@ func run(p plan, rounds int, out string) error {
 		{plan: p, nodes: 1, alone: true}, {plan: p, nodes: 1}, {plan: p, nodes: 2}, {plan: p, nodes: 3},
 		{plan: saturated, nodes: 1, alone: true}, {plan: saturated, nodes: 1}, {plan: saturated, nodes: 2}, {plan: saturated, nodes: 3},
 	}
+	all = slices.DeleteFunc(all, func(r *row) bool { return !strings.Contains(r.name(), only) })
 	for range rounds { // in turn, so that a noisy minute is not one row's
 		for _, r := range all {
 			f, err := r.measure(binary)
@@ -63,6 +66,9 @@ func run(p plan, rounds int, out string) error {
 			r.figures = append(r.figures, f)
 			fmt.Println(r.name(), f)
 		}
+	}
+	if only != "" {
+		return nil
 	}
 	text := report(all)
 	fmt.Print(text)

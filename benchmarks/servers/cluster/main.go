@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/parleychat/chat"
+	"github.com/parleychat/chat/benchmarks/internal/profile"
 	"github.com/parleychat/chat/cluster/redis"
 	"github.com/parleychat/chat/store/postgres"
 )
@@ -20,6 +21,7 @@ func main() {
 	db := flag.String("db", "", "postgres://…")
 	at := flag.String("redis", "", "redis://…; empty: no cluster")
 	flag.Parse()
+	profile.Serve()
 	store, err := postgres.Open(context.Background(), *db)
 	if err != nil {
 		log.Fatal(err)
