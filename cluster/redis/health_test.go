@@ -46,12 +46,12 @@ func TestBackWaitsForTheLease(t *testing.T) {
 			}
 		}
 		c.fails(partListen, gone)
-		time.Sleep(c.set.lease - 1)
+		time.Sleep(c.set.lease - time.Nanosecond)
 		c.works(partListen)
 		expect("away", "back")
 
 		c.fails(partListen, gone)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		c.works(partListen)
 		expect("away", "back", "away")
 		c.holds(told{asked: time.Now()})
