@@ -25,25 +25,25 @@ const (
 	makeRooms = `INSERT INTO parley_chat.rooms (namespace, room)
 		SELECT * FROM unnest($1::text[], $2::text[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING`
 	clock = "SELECT date_trunc('milliseconds', clock_timestamp())"
-	// OFFSET 0 keeps the planner from joining whole tables where its statistics are of the time when they were small.
-	findKeys = `SELECT q.i, k.ended, k.room_id, k.seq, coalesce(k.kind, ''), coalesce(k.id, ''), coalesce(k.ts, 'epoch'), e.seq IS NOT NULL,
+	// A key is that of an entry, or outlives it in message_keys, where programs that know version 3 at most have put those of all entries. OFFSET 0 keeps the planner from
+	// joining whole tables where its statistics are of the time when they were small.
+	findKeys = `SELECT q.i, coalesce(k.ended, false), r.id, coalesce(own.seq, k.seq), coalesce(k.kind, ''), coalesce(k.id, ''), coalesce(k.ts, 'epoch'), e.seq IS NOT NULL,
 			coalesce(e.kind, ''), coalesce(e.id, ''), coalesce(e.user_id, ''), coalesce(e.sid, ''), coalesce(e.text, ''), coalesce(e.ts, 'epoch'),
 			coalesce(e.message_id, ''), coalesce(e.reply_to, ''), e.meta, coalesce(e.deleted, true)
 		FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[]) AS q (i, namespace, room, user_id, message_id)
 		JOIN parley_chat.rooms r ON r.namespace = q.namespace AND r.room = q.room
-		CROSS JOIN LATERAL (SELECT *, coalesce(k.expires <= clock_timestamp(), false) AS ended FROM parley_chat.message_keys k
-			WHERE k.room_id = r.id AND k.user_id = q.user_id AND k.message_id = q.message_id OFFSET 0) k
-		LEFT JOIN LATERAL (SELECT * FROM parley_chat.entries e WHERE e.room_id = k.room_id AND e.seq = k.seq OFFSET 0) e ON true`
+		LEFT JOIN LATERAL (SELECT seq FROM parley_chat.entries e
+			WHERE e.room_id = r.id AND e.user_id = q.user_id AND e.message_id = q.message_id AND e.message_id <> '' OFFSET 0) own ON true
+		LEFT JOIN LATERAL (SELECT *, coalesce(k.expires <= clock_timestamp(), false) AS ended FROM parley_chat.message_keys k
+			WHERE own.seq IS NULL AND k.room_id = r.id AND k.user_id = q.user_id AND k.message_id = q.message_id OFFSET 0) k ON true
+		LEFT JOIN LATERAL (SELECT * FROM parley_chat.entries e WHERE e.room_id = r.id AND e.seq = coalesce(own.seq, k.seq) OFFSET 0) e ON true
+		WHERE own.seq IS NOT NULL OR k.seq IS NOT NULL`
 	dropKeys = `DELETE FROM parley_chat.message_keys k USING unnest($1::bigint[], $2::text[], $3::text[]) AS q (room_id, user_id, message_id)
 		WHERE k.room_id = q.room_id AND k.user_id = q.user_id AND k.message_id = q.message_id`
 	save = `WITH e AS (
 			INSERT INTO parley_chat.entries (ts, room_id, seq, kind, id, user_id, sid, text, message_id, reply_to, meta, deleted)
 			SELECT $1::timestamptz, * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-				$10::text[], $11::bytea[], $12::bool[])
-			RETURNING room_id, seq, user_id, message_id),
-		k AS (
-			INSERT INTO parley_chat.message_keys (room_id, user_id, message_id, seq)
-			SELECT room_id, user_id, message_id, seq FROM e WHERE message_id <> '')
+				$10::text[], $11::bytea[], $12::bool[]))
 		UPDATE parley_chat.rooms r SET last_seq = q.last_seq FROM unnest($13::bigint[], $14::bigint[]) AS q (id, last_seq) WHERE r.id = q.id`
 )
 

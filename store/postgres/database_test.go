@@ -161,7 +161,7 @@ func neighbours(t *testing.T, version int) {
 		return s
 	}
 	old, conn := openOld(), connect(t, dsn)
-	if got := there(t, conn, "outbox"); got != (version >= 2) || there(t, conn, "kept") {
+	if there(t, conn, "outbox") != (version >= 2) || there(t, conn, "kept") != (version >= 3) || there(t, conn, "entries_key") {
 		t.Fatalf("version %d has other tables", version)
 	}
 	half, done := make(chan struct{}), make(chan struct{})
@@ -193,7 +193,7 @@ func neighbours(t *testing.T, version int) {
 		t.Error(err)
 	}
 	var versions string
-	if err := conn.QueryRow(t.Context(), "SELECT string_agg(version || ' ' || oldest, ', ' ORDER BY version) FROM parley_chat.schema_version").Scan(&versions); err != nil || versions != "1 1, 2 1, 3 1" {
+	if err := conn.QueryRow(t.Context(), "SELECT string_agg(version || ' ' || oldest, ', ' ORDER BY version) FROM parley_chat.schema_version").Scan(&versions); err != nil || versions != "1 1, 2 1, 3 1, 4 1" {
 		t.Errorf("%s, %v", versions, err)
 	}
 }
@@ -266,11 +266,45 @@ func TestKeysExpire(t *testing.T) {
 		t.Errorf("a key is known after its end: %+v", a)
 	}
 	trim(10)
-	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM parley_chat.message_keys").Scan(&keys); err != nil || keys != 2 {
-		t.Errorf("%d keys are kept, want those of 3 and 4; %v", keys, err)
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM parley_chat.message_keys").Scan(&keys); err != nil || keys != 0 {
+		t.Errorf("%d keys are kept beside their entries or after their end; %v", keys, err)
 	}
 	if a := save(t, s, message(1))[0]; !a.Repeated || a.Entry.Seq != 4 || a.Entry.Deleted {
 		t.Errorf("a new entry's key is not known: %+v", a)
+	}
+}
+
+// A program that knows version 3 puts the keys of all entries into message_keys, and finds them nowhere else.
+func TestKeysOfVersion3(t *testing.T) {
+	t.Parallel()
+	dsn := database(t, "")
+	s, conn := open(t, dsn), connect(t, dsn)
+	save(t, s, message(1))
+	const insert = `WITH r AS (UPDATE parley_chat.rooms SET last_seq = last_seq + 1 RETURNING id, last_seq), e AS (
+			INSERT INTO parley_chat.entries (ts, room_id, seq, kind, id, user_id, sid, text, message_id, reply_to)
+			SELECT now(), id, last_seq, 'message', 'an old id', $1, '', 'x', $2, '' FROM r RETURNING room_id, seq, user_id, message_id)
+		INSERT INTO parley_chat.message_keys (room_id, user_id, message_id, seq) SELECT room_id, user_id, message_id, seq FROM e`
+	old := message(2)
+	if _, err := conn.Exec(t.Context(), insert, old.UserID, old.MessageID); err != nil {
+		t.Fatal(err)
+	}
+	if a := save(t, s, old)[0]; !a.Repeated || a.Entry.Seq != 2 || a.Entry.ID != "an old id" || a.Entry.Text != "x" {
+		t.Errorf("%+v", a)
+	}
+	if _, err := conn.Exec(t.Context(), insert, message(1).UserID, message(1).MessageID); err == nil || !strings.Contains(err.Error(), "entries_key") {
+		t.Errorf("the key of a later program's entry is taken: %v", err)
+	}
+	save(t, s, message(3), message(4))
+	if _, err := s.Trim(t.Context(), chat.TrimQuery{Namespace: "/", Room: "lobby", Keep: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i <= 3; i++ { // alone, since what repeats in one batch is looked for in any case
+		if a := save(t, s, message(i))[0]; !a.Repeated || a.Entry.Seq != uint64(i) {
+			t.Errorf("the key has not outlived its entry: %+v", a)
+		}
+	}
+	if a := save(t, s, message(5))[0]; a.Repeated || a.Entry.Seq != 5 {
+		t.Errorf("%+v", a)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // saveNew saves a batch of which nothing was saved before, in one statement and so in one round trip. Rows are locked by the update in the order of $1, which are ids
 // ascending, as the other way does it. The time is of the last lock, so that it ascends with seq. Where a room is not what was remembered of it, or a key is there
-// already, a constraint ends the statement, and nothing is saved.
+// already, of an entry or of one that is gone, a constraint ends the statement, and nothing is saved.
 const saveNew = `WITH r AS (
 		UPDATE parley_chat.rooms r SET last_seq = r.last_seq + q.n
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY AS q (id, namespace, room, n, i)
@@ -25,14 +25,11 @@ const saveNew = `WITH r AS (
 	b AS MATERIALIZED (SELECT count(*) AS n, array_agg(base ORDER BY i) AS base, date_trunc('milliseconds', max(at)) AS ts FROM r),
 	e AS (
 		INSERT INTO parley_chat.entries (ts, room_id, seq, kind, id, user_id, sid, text, message_id, reply_to, meta, deleted)
-		SELECT b.ts, x.room_id, CASE WHEN b.n = cardinality($1::bigint[]) THEN b.base[x.i] + x.place END,
+		SELECT b.ts, x.room_id, CASE WHEN b.n = cardinality($1::bigint[]) AND NOT EXISTS (SELECT FROM parley_chat.message_keys k
+				WHERE k.room_id = x.room_id AND k.user_id = x.user_id AND k.message_id = x.message_id) THEN b.base[x.i] + x.place END,
 			x.kind, x.id, x.user_id, x.sid, x.text, x.message_id, x.reply_to, x.meta, x.deleted
 		FROM b, unnest($5::bigint[], $6::int[], $7::int[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[],
-			$16::bool[]) AS x (room_id, i, place, kind, id, user_id, sid, text, message_id, reply_to, meta, deleted)
-		RETURNING room_id, seq, user_id, message_id),
-	k AS (
-		INSERT INTO parley_chat.message_keys (room_id, user_id, message_id, seq)
-		SELECT room_id, user_id, message_id, seq FROM e WHERE message_id <> '')
+			$16::bool[]) AS x (room_id, i, place, kind, id, user_id, sid, text, message_id, reply_to, meta, deleted))
 	SELECT base, ts FROM b`
 
 // known is what a Store remembers: the ids of rooms, which never change, and that keys were repeated a moment ago.

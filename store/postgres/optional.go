@@ -22,14 +22,15 @@ const (
 	young      = "SELECT seq FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3 AND ts >= $4 ORDER BY seq LIMIT 1"
 	remove     = "DELETE FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3"
 	setFirst   = "UPDATE parley_chat.rooms SET first_seq = $2 WHERE id = $1"
-	setGone    = "UPDATE parley_chat.message_keys k SET kind = e.kind, id = e.id, ts = e.ts, expires = clock_timestamp() + make_interval(secs => $1) FROM "
-	sameKey    = " AND k.room_id = e.room_id AND k.user_id = e.user_id AND k.message_id = e.message_id AND k.seq = e.seq"
-	trimKeys   = setGone + "parley_chat.entries e WHERE e.room_id = $2 AND e.seq >= $3 AND e.seq < $4 AND e.message_id <> ''" + sameKey
-	erased     = "unnest($2::bigint[], $3::bigint[]) AS q (room_id, seq)"
-	isErased   = "e.room_id = q.room_id AND e.seq = q.seq AND e.user_id = $1"
-	eraseKeys  = `UPDATE parley_chat.message_keys k SET kind = e.kind, id = e.id, ts = e.ts, expires = clock_timestamp() + make_interval(secs => $4)
-		FROM parley_chat.entries e, ` + erased + " WHERE " + isErased + " AND e.message_id <> ''" + sameKey
-	erase = `UPDATE parley_chat.entries e SET user_id = '', sid = '', text = '', message_id = '', reply_to = '', meta = NULL, deleted = true
+	outlive    = `INSERT INTO parley_chat.message_keys AS k (room_id, user_id, message_id, seq, kind, id, ts, expires)
+		SELECT e.room_id, e.user_id, e.message_id, e.seq, e.kind, e.id, e.ts, clock_timestamp() + make_interval(secs => $1) FROM parley_chat.entries e`
+	asGone = ` ON CONFLICT (room_id, user_id, message_id) DO UPDATE SET kind = excluded.kind, id = excluded.id, ts = excluded.ts, expires = excluded.expires
+		WHERE k.seq = excluded.seq`
+	trimKeys  = outlive + " WHERE e.room_id = $2 AND e.seq >= $3 AND e.seq < $4 AND e.message_id <> ''" + asGone
+	erased    = "unnest($2::bigint[], $3::bigint[]) AS q (room_id, seq)"
+	isErased  = "e.room_id = q.room_id AND e.seq = q.seq AND e.user_id = $1"
+	eraseKeys = outlive + ", unnest($3::bigint[], $4::bigint[]) AS q (room_id, seq) WHERE e.room_id = q.room_id AND e.seq = q.seq AND e.user_id = $2 AND e.message_id <> ''" + asGone
+	erase     = `UPDATE parley_chat.entries e SET user_id = '', sid = '', text = '', message_id = '', reply_to = '', meta = NULL, deleted = true
 		FROM ` + erased + " WHERE " + isErased
 	purge = `DELETE FROM parley_chat.message_keys WHERE (room_id, user_id, message_id) IN
 		(SELECT room_id, user_id, message_id FROM parley_chat.message_keys WHERE expires <= clock_timestamp() LIMIT $1 FOR UPDATE SKIP LOCKED)`
@@ -162,7 +163,7 @@ func eraseStepOf(ctx context.Context, tx pgx.Tx, userID string, found []storekit
 	if _, err := tx.Exec(ctx, lockByID, rooms); err != nil { // as who writes and trims does, in the same order
 		return 0, err
 	}
-	if _, err := tx.Exec(ctx, eraseKeys, planned, userID, rooms, seqs, chat.KeysKept.Seconds()); err != nil {
+	if _, err := tx.Exec(ctx, eraseKeys, planned, chat.KeysKept.Seconds(), userID, rooms, seqs); err != nil {
 		return 0, err
 	}
 	tag, err := tx.Exec(ctx, erase, planned, userID, rooms, seqs)

@@ -42,7 +42,7 @@ CREATE TABLE parley_chat.entries (
 	PRIMARY KEY (room_id, seq)
 );
 
--- What has been saved. A key outlives its entry; from then on it has an end, and what a repeat is told of the entry.
+-- What has been saved. A key outlives its entry; from then on it has an end, and what a repeat is told of the entry. See version 4.
 CREATE TABLE parley_chat.message_keys (
 	room_id    bigint NOT NULL,
 	user_id    text COLLATE "C" NOT NULL,
@@ -96,6 +96,10 @@ CREATE TABLE parley_chat.kept (
 	expires timestamptz NOT NULL
 );
 CREATE INDEX kept_expires ON parley_chat.kept (expires);
+`}, {1, `
+-- An entry's key is in the entry itself, and in message_keys only when it outlives that, or was put there by a program that knows version 3 at most. Such a program finds no
+-- keys of entries that a later one has saved: where one is sent to it again this index lets it save nothing.
+CREATE UNIQUE INDEX entries_key ON parley_chat.entries (room_id, user_id, message_id) WHERE message_id <> '';
 `}}
 
 // migrationLock is a number that others will not take for an advisory lock: "parley" in bytes.

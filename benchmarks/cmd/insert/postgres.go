@@ -19,7 +19,8 @@ func openPostgres(ctx context.Context, dsn string, each bool) (table, int, error
 	if err != nil {
 		return nil, 0, err
 	}
-	const made = `CREATE TABLE IF NOT EXISTS bare (LIKE parley_chat.entries INCLUDING ALL)`
+	// Without the library's index of message keys.
+	const made = `CREATE TABLE IF NOT EXISTS bare (LIKE parley_chat.entries INCLUDING DEFAULTS INCLUDING STORAGE, PRIMARY KEY (room_id, seq))`
 	if _, err := conn.Exec(ctx, made); err != nil {
 		return nil, 0, err
 	}
