@@ -13,14 +13,17 @@ const (
 	batchEntries = 512     // of one transaction
 	batchBytes   = 4 << 20 // of their texts, about
 	batchesMost  = 4       // under way
+	batchAside   = 64      // entries that are worth a batch beside another, where the store is a server
 	batchHangs   = 100 * time.Millisecond
 	logsKept     = 10 * time.Second // at least, once nobody is in the room
 )
 
 // journal is the one way into the store. What comes while a batch is being saved shares the next one, whatever rooms it is for: a commit
-// costs about the same for one entry as for a hundred. A batch that hangs does not hold up the other rooms: another is begun beside it.
+// costs about the same for one entry as for a hundred. A batch that hangs does not hold up the other rooms: another is begun beside it. One of a store that is shared by
+// processes, and so a server, is waited for only while little else has come: the server is at work on one while the other is made, sent, written to the disk.
 type journal struct {
 	hub   *core
+	aside bool            // the store is such a one
 	life  context.Context // of what it asks the store; ends in Shutdown, when no handler is left
 	end   context.CancelFunc
 	fails seldom
@@ -38,6 +41,8 @@ type journal struct {
 
 func (j *journal) init(h *core) {
 	j.hub, j.logs = h, map[roomKey]*roomLog{}
+	shared, ok := h.set.store.(SharedStore)
+	j.aside = ok && shared.Shared()
 	j.life, j.end = context.WithCancel(h.life)
 }
 
@@ -181,10 +186,28 @@ type part struct {
 
 // startBatchesLocked begins a batch, unless one is under way that may yet end soon.
 func (j *journal) startBatchesLocked() {
-	if len(j.ready) > 0 && j.batches <= j.hanging && j.batches < batchesMost && j.tasks.enter() {
+	soon := j.batches - j.hanging
+	if len(j.ready) == 0 || soon > 1 || soon == 1 && !j.manyLocked() {
+		return
+	}
+	if j.batches < batchesMost && j.tasks.enter() {
 		j.batches++
 		go j.batch()
 	}
+}
+
+// manyLocked tells whether as much is ready as is worth a batch beside the one that is under way.
+func (j *journal) manyLocked() bool {
+	if !j.aside {
+		return false
+	}
+	entries := 0
+	for _, l := range j.ready {
+		if entries += len(l.queue); entries >= batchAside {
+			return true
+		}
+	}
+	return false
 }
 
 func (j *journal) batch() {

@@ -56,14 +56,19 @@ func (s counting) Append(ctx context.Context, entries []chat.Entry) ([]chat.Appe
 	return s.Store.Append(ctx, entries)
 }
 
-// counted keeps a Watcher one: what its Watch costs belongs to the figure.
+// counted keeps a store that is shared, and so a Watcher, one: what its Watch costs belongs to the figure.
 func counted(s chat.Store, n *counts) chat.Store {
 	c := counting{s, n}
-	if w, ok := s.(chat.Watcher); ok {
+	if shared, ok := s.(sharedWatcher); ok {
 		return struct {
 			counting
-			chat.Watcher
-		}{c, w}
+			sharedWatcher
+		}{c, shared}
 	}
 	return c
+}
+
+type sharedWatcher interface {
+	chat.Watcher
+	chat.SharedStore
 }
