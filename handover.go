@@ -186,9 +186,10 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 	}
 	seen := make(map[place]uint64, len(r.Seen))
 	for _, p := range r.Seen {
-		at := place{p.Tag, p.Stream}
-		seen[at] = p.Number
-		if sp.dropped[at] > p.Number {
+		seen[place{p.Tag, p.Stream}] = p.Number
+	}
+	for at, last := range sp.dropped { // what the session's node had nothing of, though it was there, the session has not seen either
+		if number, known := seen[at]; known && last.number > number || !known && last.at > r.Born.UnixNano() {
 			return to, false
 		}
 	}

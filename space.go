@@ -43,8 +43,8 @@ type space struct {
 	later      *time.Timer // ends the wait of presence in large rooms; nil: nothing waits
 
 	// In a cluster:
-	seen        map[place]uint64 // up to where events of each node are delivered and kept here
-	dropped     map[place]uint64 // up to where they are not kept any more
+	seen        map[place]uint64       // up to where events of each node are delivered and kept here
+	dropped     map[place]droppedEvent // up to where they are not kept any more
 	typingThere map[remoteTypist]*time.Timer
 }
 
