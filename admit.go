@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
 	"github.com/parleychat/chat/internal/socketio"
@@ -403,7 +404,7 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 	sp := t.space
 	c := &Client{
 		space: sp, sess: link.Session(), link: link, userID: t.user.ID, protocol: uint8(t.proto), alias: t.alias,
-		values: t.values,
+		values: t.values, began: uint32(time.Now().Unix()),
 	}
 	c.setRequest(t.request)
 	sp.mu.Lock()
@@ -490,7 +491,7 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 		return nil
 	}
 	sp.recovery.removeLocked(t.pid, lost)
-	c.id, c.pid, c.recovered = lost.id, t.pid, true
+	c.id, c.pid, c.recovered, c.began = lost.id, t.pid, true, lost.client.began
 	if lost.values != nil {
 		c.rareLocked().values = lost.values
 	}

@@ -34,6 +34,7 @@ type Client struct {
 
 	// Guarded by space.mu.
 	gone       bool
+	began      uint32       // when the session did, in seconds since 1970; as far as is known of one that began on another node
 	rooms      []membership // in the order of joining
 	nextOfUser *Client
 	started    uint64 // the namespace's counter when the session began; of one that came back, up to where it had missed nothing

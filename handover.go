@@ -188,7 +188,7 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 	for _, p := range r.Seen {
 		seen[place{p.Tag, p.Stream}] = p.Number
 	}
-	for at, last := range sp.dropped { // what the session's node had nothing of, though it was there, the session has not seen either
+	for at, last := range sp.dropped { // what the session's node had nothing of, though both were there, the session has not seen either
 		if number, known := seen[at]; known && last.number > number || !known && last.at > r.Born.UnixNano() {
 			return to, false
 		}

@@ -35,7 +35,7 @@ type snapshot struct {
 	Rooms []roomPlace `json:"rooms"`
 	Back  time.Time   `json:"back"`            // until when presence waits
 	Seen  []seenPlace `json:"seen,omitempty"`  // in a cluster
-	Born  time.Time   `json:"born,omitzero"`   // of the session's node: what it has nothing of was published later, or is not for the session
+	Born  time.Time   `json:"born,omitzero"`   // since when the session was, and its node: what that has nothing of was published later, or is not for the session
 	Given []string    `json:"given,omitempty"` // rooms, by the token
 }
 
@@ -81,7 +81,9 @@ func (c *Client) snapshotLocked(rooms []membership) *snapshot {
 	sp := c.space
 	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Given: c.User().Rooms, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(rooms))}
 	if n := sp.hub.nodes; n != nil {
-		s.Born = n.born
+		if s.Born = time.Unix(int64(c.began), 0); s.Born.Before(n.born) {
+			s.Born = n.born
+		}
 	}
 	for i := range rooms {
 		name := rooms[i].room.name
@@ -375,6 +377,9 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 		return nil, false
 	}
 	c.id, c.pid, c.recovered = r.ID, t.pid, true
+	if !r.Born.IsZero() {
+		c.began = uint32(r.Born.Unix())
+	}
 	if c.userID == "" {
 		c.userID = r.User
 	}
