@@ -30,6 +30,7 @@ type fakeHub struct {
 	authorize  func(ctx context.Context, req *socketio.ConnectRequest) *socketio.ConnectError
 	enter      func(link socketio.Link) bool // false: takes nobody in
 	onEvent    func(s *fakeSocket, e socketio.Event)
+	onClosed   func(s *fakeSocket)
 
 	mu      sync.Mutex
 	dropped []string
@@ -114,6 +115,9 @@ func (s *fakeSocket) Event(e socketio.Event) {
 }
 
 func (s *fakeSocket) Closed(reason engineio.Reason, _ []uint64) {
+	if s.hub.onClosed != nil {
+		s.hub.onClosed(s)
+	}
 	s.closed <- reason
 }
 

@@ -185,26 +185,18 @@ func TestDisconnectFromClosed(t *testing.T) {
 	t.Parallel()
 	hub := newHub()
 	done := make(chan struct{})
-	r := start(t, hub)
-	r.expect("0")
-	s := r.socket()
-	c := r.h.(*conn)
-	c.mu.Lock()
-	c.root.socket = closer{func() {
+	hub.onClosed = func(s *fakeSocket) {
 		s.link.Disconnect(true)
 		s.link.Call("x", socketio.Encoded{}, func(socketio.Args) {})
 		close(done)
-	}}
-	c.mu.Unlock()
+	}
+	r := start(t, hub)
+	r.expect("0")
+	r.socket()
 	r.text("1")
-	<-done
+	recv(t, done, "Closed")
 	recv(t, r.out.closed, "Close")
 }
-
-type closer struct{ closed func() }
-
-func (closer) Event(socketio.Event)               {}
-func (c closer) Closed(engineio.Reason, []uint64) { c.closed() }
 
 // namespace_conn.go:71, connection.go:120: a nil argument is a nil dereference.
 func TestCallWithNil(t *testing.T) {
