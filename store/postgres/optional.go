@@ -23,13 +23,13 @@ const (
 	remove     = "DELETE FROM parley_chat.entries WHERE room_id = $1 AND seq >= $2 AND seq < $3"
 	setFirst   = "UPDATE parley_chat.rooms SET first_seq = $2 WHERE id = $1"
 	outlive    = `INSERT INTO parley_chat.message_keys AS k (room_id, user_id, message_id, seq, kind, id, ts, expires)
-		SELECT e.room_id, e.user_id, e.message_id, e.seq, e.kind, e.id, e.ts, clock_timestamp() + make_interval(secs => $1) FROM parley_chat.entries e`
+		SELECT e.room_id, e.user_id, e.message_id, e.seq, e.kind, e.id, e.ts, clock_timestamp() + make_interval(secs => $4) FROM parley_chat.entries e`
 	asGone = ` ON CONFLICT (room_id, user_id, message_id) DO UPDATE SET kind = excluded.kind, id = excluded.id, ts = excluded.ts, expires = excluded.expires
 		WHERE k.seq = excluded.seq`
-	trimKeys  = outlive + " WHERE e.room_id = $2 AND e.seq >= $3 AND e.seq < $4 AND e.message_id <> ''" + asGone
+	trimKeys  = outlive + " WHERE e.room_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.message_id <> ''" + asGone
 	erased    = "unnest($2::bigint[], $3::bigint[]) AS q (room_id, seq)"
 	isErased  = "e.room_id = q.room_id AND e.seq = q.seq AND e.user_id = $1"
-	eraseKeys = outlive + ", unnest($3::bigint[], $4::bigint[]) AS q (room_id, seq) WHERE e.room_id = q.room_id AND e.seq = q.seq AND e.user_id = $2 AND e.message_id <> ''" + asGone
+	eraseKeys = outlive + ", " + erased + " WHERE " + isErased + " AND e.message_id <> ''" + asGone
 	erase     = `UPDATE parley_chat.entries e SET user_id = '', sid = '', text = '', message_id = '', reply_to = '', meta = NULL, deleted = true
 		FROM ` + erased + " WHERE " + isErased
 	purge = `DELETE FROM parley_chat.message_keys WHERE (room_id, user_id, message_id) IN
@@ -94,7 +94,7 @@ func trim(ctx context.Context, tx pgx.Tx, id int64, q chat.TrimQuery) (n int64, 
 	if end = min(end, step); end <= first {
 		return 0, false, nil
 	}
-	if _, err := tx.Exec(ctx, trimKeys, planned, chat.KeysKept.Seconds(), id, first, end); err != nil {
+	if _, err := tx.Exec(ctx, trimKeys, planned, id, first, end, chat.KeysKept.Seconds()); err != nil {
 		return 0, false, err
 	}
 	tag, err := tx.Exec(ctx, remove, planned, id, first, end)
@@ -163,7 +163,7 @@ func eraseStepOf(ctx context.Context, tx pgx.Tx, userID string, found []storekit
 	if _, err := tx.Exec(ctx, lockByID, rooms); err != nil { // as who writes and trims does, in the same order
 		return 0, err
 	}
-	if _, err := tx.Exec(ctx, eraseKeys, planned, chat.KeysKept.Seconds(), userID, rooms, seqs); err != nil {
+	if _, err := tx.Exec(ctx, eraseKeys, planned, userID, rooms, seqs, chat.KeysKept.Seconds()); err != nil {
 		return 0, err
 	}
 	tag, err := tx.Exec(ctx, erase, planned, userID, rooms, seqs)

@@ -145,7 +145,7 @@ func (w *work) erase(q *pgx.Batch, user string) {
 		e := &w.saved[i].Entry
 		rooms[j], seqs[j] = w.rooms[roomName{e.Namespace, e.Room}].id, int64(e.Seq)
 	}
-	q.Queue(eraseKeys, chat.KeysKept.Seconds(), user, rooms, seqs)
+	q.Queue(eraseKeys, user, rooms, seqs, chat.KeysKept.Seconds())
 	q.Queue(erase, user, rooms, seqs)
 }
 
