@@ -10,7 +10,7 @@ import (
 const (
 	costMost = 1.3                    // of a delivery's CPU in quiet
 	heapMore = 24 << 20               // bytes that live a minute behind the attacks and did not before them: what attackers have left for those who come back
-	heapPart = 10 << 20               // and when that is over: records of goroutines, tables, keys that SQLite's store puts off, honest clients' too
+	heapPart = 8 << 20                // and when that is over: records of goroutines, tables, keys that SQLite's store puts off
 	rssMore  = 1.5                    // of the resident memory before, when it is over
 	rssPart  = 16 << 20               // and what the runtime and SQLite keep of the most that they have needed
 	pingMost = heartbeat + pingAnswer // between two pings
