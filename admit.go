@@ -316,10 +316,13 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 		return
 	}
 	t.lost = lost
-	was := lost.client.User()
-	gone := sp.lostRooms(&was, &t.user)
+	gone := sp.lostRooms(&User{Rooms: lost.given()}, &t.user)
+	stand := t.standIn(lost.id, lost.userID)
+	if lost.values != nil {
+		stand.rare = &rare{values: lost.values}
+	}
 	for _, m := range lost.rooms {
-		if !slices.Contains(gone, m.room.name) && sp.mayHaveBack(ctx, lost.client, m.room.name) {
+		if !slices.Contains(gone, m.room.name) && sp.mayHaveBack(ctx, stand, m.room.name) {
 			t.allowed = append(t.allowed, m.room.name)
 		}
 	}
@@ -332,6 +335,16 @@ func (sp *space) sameUser(old, now string) bool {
 
 func isAnonymous(id string) bool {
 	return len(id) > len(anonymousPrefix) && id[:len(anonymousPrefix)] == anonymousPrefix
+}
+
+// standIn is who a room's policy is asked about before there is the client that comes back: the session's, with the user of today.
+func (t *ticket) standIn(id, userID string) *Client {
+	c := &Client{space: t.space, id: id, userID: userID, values: t.values, protocol: uint8(t.proto), alias: t.alias, gone: true}
+	c.setRequest(t.request)
+	if !t.user.bare() {
+		c.user.Store(&t.user)
+	}
+	return c
 }
 
 func (sp *space) mayHaveBack(ctx context.Context, c *Client, room string) (ok bool) {
@@ -491,7 +504,7 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 		return nil
 	}
 	sp.recovery.removeLocked(t.pid, lost)
-	c.id, c.pid, c.recovered, c.began = lost.id, t.pid, true, lost.client.began
+	c.id, c.pid, c.recovered, c.began = lost.id, t.pid, true, lost.began
 	if lost.values != nil {
 		c.rareLocked().values = lost.values
 	}
@@ -504,14 +517,16 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	if c.userID == "" {
 		c.userID = lost.userID
 	}
-	c.inbox.waitsLocked().after = lost.client // nobody else knows c yet
+	if lost.client != nil {
+		c.inbox.waitsLocked().after = lost.client // nobody else knows c yet
+	}
 	return replay
 }
 
 // givenBefore are the rooms of a recovered client's last token: those that it is not in any more it has left.
 func (t *ticket) givenBefore() []string {
 	if t.lost != nil {
-		return t.lost.client.User().Rooms
+		return t.lost.given()
 	}
 	return t.revival.Given
 }

@@ -68,7 +68,7 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 	if sp == nil || secret == (pid{}) || sp.recovery.window == 0 {
 		return handover{}, nil
 	}
-	t := &ticket{space: sp, pid: secret, sid: q.ID, user: q.User, values: ctx}
+	t := &ticket{space: sp, pid: secret, sid: q.ID, user: q.User, values: ctx, proto: 5}
 	sp.findLost(ctx, t)
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
@@ -77,7 +77,7 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 		return handover{}, nil
 	}
 	s.rooms = slices.DeleteFunc(s.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
-	a := handover{Snapshot: s.client.snapshotLocked(s.rooms)}
+	a := handover{Snapshot: sp.snapshotLocked(s.id, s.userID, s.given(), s.began, s.rooms)}
 	if a.Snapshot == nil {
 		return handover{}, nil
 	}

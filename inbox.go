@@ -169,6 +169,9 @@ func (c *Client) do(j *job) {
 			close(in.waits.finished)
 		}
 		in.mu.Unlock()
+		c.space.mu.Lock()
+		defer c.space.mu.Unlock()
+		c.space.recovery.throughLocked(c)
 	}
 }
 

@@ -182,8 +182,8 @@ func (c *Client) rateLocked(t *ticket) {
 	}
 	r := &rated{address: hostOf(t.remote)}
 	r.key = limit.AddressKey(r.address)
-	if c.recovered && t.lost != nil && t.lost.client != nil {
-		r.buckets = t.lost.client.rare.rated.buckets
+	if c.recovered && t.lost != nil {
+		r.buckets = t.lost.buckets
 	} else {
 		r.buckets = rs.limiter.NewClient()
 	}

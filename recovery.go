@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/limit"
 )
 
 // recovery is connection state recovery: the events of the last while, and the sessions that were lost in it.
@@ -74,20 +75,23 @@ func (s *sentEvents) seen(n, end uint64) uint64 {
 	return n
 }
 
-// lostSession is what stays of a client whose connection broke.
+// lostSession is what stays of a client whose connection broke: little, since whoever comes and goes leaves many.
 type lostSession struct {
 	at      time.Time
 	id      string
 	userID  string
+	user    *User        // nil: nothing more than the id is known
+	began   uint32       // see Client
 	rooms   []membership // room pointers may be stale: names and since count
 	values  map[any]any
+	buckets *limit.Buckets // see rated
 	started uint64
 	sent    sentEvents
 	until   uint64   // the namespace's counter when the client was lost
 	unacked []uint64 // numbers of own entries whose ack was not written, in this connection or in one before
-	client  *Client
-	came    string // the offset of another process with which it came here, having missed nothing; empty: none
-	caught  bool   // it came with what it had missed there on its way to it: who has no offset since may have lost that
+	client  *Client  // until its handlers are through
+	came    string   // the offset of another process with which it came here, having missed nothing; empty: none
+	caught  bool     // it came with what it had missed there on its way to it: who has no offset since may have lost that
 	size    int64
 }
 
@@ -126,15 +130,33 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 		return
 	}
 	s := &lostSession{
-		at: time.Now(), id: c.id, userID: c.userID, rooms: slices.Clone(c.rooms),
+		at: time.Now(), id: c.id, userID: c.userID, user: c.user.Load(), began: c.began, rooms: slices.Clone(c.rooms),
 		started: c.started, sent: c.sent, until: r.space.counter, unacked: unsent, client: c, size: int64(1024 + 64*len(c.rooms)),
 	}
 	if c.rare != nil {
 		s.values, s.came, s.caught = c.rare.values, c.rare.came, c.rare.caught
 		s.unacked = slices.Concat(c.rare.unacked, unsent)
+		if c.rare.rated != nil {
+			s.buckets = c.rare.rated.buckets
+		}
 	}
 	r.lost[c.pid] = s
 	r.growLocked(s.size)
+}
+
+// throughLocked: the handlers of a client that was lost are.
+func (r *recovery) throughLocked(c *Client) {
+	if s := r.lost[c.pid]; s != nil && s.client == c {
+		s.client = nil
+	}
+}
+
+// given are the rooms of the session's last token.
+func (s *lostSession) given() []string {
+	if s.user == nil {
+		return nil
+	}
+	return s.user.Rooms
 }
 
 func (r *recovery) growLocked(size int64) {

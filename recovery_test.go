@@ -3,10 +3,12 @@ package chat_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/parleychat/chat"
 	"github.com/parleychat/chat/chattest"
@@ -68,6 +70,40 @@ func TestRecovery(t *testing.T) {
 		mustAsk(t, bob, "chat_message", object{"room": "r", "text": "back"})
 		if e := entryOf(t, ann.Expect("new_message")); e.UserID != "bob" || e.SID != id {
 			t.Fatalf("%+v", e)
+		}
+	})
+}
+
+// What is kept for a client that may come back is not the client, with its connection and its request: attackers who come and go would leave them by the thousand.
+func TestRecoveryKeepsNoClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var client weak.Pointer[chat.Client]
+		hub := newHub(t, byUser(), chat.WithRooms("r"), chat.WithRates(chat.Rate{PerSecond: 1, Burst: 1}),
+			chat.OnConnect(func(_ context.Context, c *chat.Client) {
+				if !c.Recovered() {
+					client = weak.Make(c)
+				}
+			}))
+		bob := chattest.Dial(t, hub, as("bob"))
+		synctest.Wait()
+		if client.Value() == nil {
+			t.Fatal("no client")
+		}
+		bob.Drop()
+		for range 100 { // what pools hold goes with the second collection, and goroutines end
+			synctest.Wait()
+			runtime.GC()
+			if client.Value() == nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		if client.Value() != nil {
+			t.Error("the client is still held")
+		}
+		if bob.Reconnect(); !bob.Recovered() {
+			t.Error("not recovered")
 		}
 	})
 }

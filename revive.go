@@ -70,18 +70,17 @@ func (c *Client) snapLocked(back time.Time) {
 	if sp.hub.keeper() == nil || c.pid == (pid{}) || c.rare != nil && len(c.rare.values) > 0 {
 		return // what the host has Set stays in this process
 	}
-	if s := c.snapshotLocked(c.rooms); s != nil {
+	if s := sp.snapshotLocked(c.id, c.userID, c.User().Rooms, c.began, c.rooms); s != nil {
 		s.Last, s.Back = c.sent.last, back
 		c.rareLocked().snapshot = s
 	}
 }
 
-// snapshotLocked is a client's session with these rooms. nil: it is not known up to where it has seen one of them.
-func (c *Client) snapshotLocked(rooms []membership) *snapshot {
-	sp := c.space
-	s := &snapshot{ID: c.id, User: c.userID, Epoch: sp.epoch, Given: c.User().Rooms, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(rooms))}
+// snapshotLocked is a session with these rooms, given and joined. nil: it is not known up to where it has seen one of them.
+func (sp *space) snapshotLocked(id, user string, given []string, began uint32, rooms []membership) *snapshot {
+	s := &snapshot{ID: id, User: user, Epoch: sp.epoch, Given: given, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(rooms))}
 	if n := sp.hub.nodes; n != nil {
-		if s.Born = time.Unix(int64(c.began), 0); s.Born.Before(n.born) {
+		if s.Born = time.Unix(int64(began), 0); s.Born.Before(n.born) {
 			s.Born = n.born
 		}
 	}
@@ -286,11 +285,7 @@ func (sp *space) revive(ctx context.Context, t *ticket) *revival {
 	sp.mu.Lock()
 	r.number = sp.counter
 	sp.mu.Unlock()
-	stand := &Client{space: sp, id: r.ID, userID: r.User, values: t.values, protocol: uint8(t.proto), gone: true}
-	stand.setRequest(t.request)
-	if !t.user.bare() {
-		stand.user.Store(&t.user)
-	}
+	stand := t.standIn(r.ID, r.User)
 	gone := sp.lostRooms(&User{Rooms: r.Given}, &t.user)
 	room := sp.hub.set.limits.Outbox / 2
 	for _, p := range r.Rooms {
