@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+)
+
+const (
+	giveBackEvery = 20 * time.Second
+	// busyCycles is how many collections a second say that what is free will be used again at once.
+	busyCycles = 1
+	// giveBackShare bounds what it costs: a collection of a large heap is followed by so many times its length without another.
+	giveBackShare = 200
+)
+
+// giveBack returns memory to the system that a peak has left, until ctx ends: by itself the runtime collects every two minutes where little is allocated, and keeps
+// room for another peak. Busy, it is left alone.
+func giveBack(ctx context.Context, every time.Duration) {
+	for wait, seen := every, collections(); ; seen = collections() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		began := time.Now()
+		if busy := busyCycles * int64(max(1, wait/time.Second)); collections()-seen <= busy {
+			debug.FreeOSMemory()
+		}
+		wait = max(every, giveBackShare*time.Since(began))
+	}
+}
+
+// collections is how many there were since the process began.
+func collections() int64 {
+	var stats debug.GCStats
+	debug.ReadGCStats(&stats)
+	return stats.NumGC
+}
