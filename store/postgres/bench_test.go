@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,9 +29,19 @@ func durable(b *testing.B, run func(b *testing.B, dsn string)) {
 	run(b, server.DSN("postgres"))
 }
 
-// perEntry reports the time of one entry beside that of a batch.
-func perEntry(b *testing.B, size int) {
+// perEntry reports the time of one entry beside that of a batch, and what of it is CPU of this process.
+func perEntry(b *testing.B, size int, cpu time.Duration) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/entry")
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(b.N*size), "cpu-ns/entry")
+}
+
+// used is the CPU time of this process.
+func used(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func BenchmarkAppend(b *testing.B) {
@@ -40,6 +51,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.Run(fmt.Sprint(size), func(b *testing.B) {
 				s := open(b, dsn)
 				batch := make([]chat.Entry, size)
+				before := used(b)
 				for b.Loop() {
 					for i := range batch {
 						n++
@@ -49,7 +61,7 @@ func BenchmarkAppend(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				perEntry(b, size)
+				perEntry(b, size, used(b)-before)
 			})
 		}
 	})
@@ -63,6 +75,7 @@ func BenchmarkBare(b *testing.B) {
 		n := 0
 		for _, size := range sizes {
 			b.Run(fmt.Sprint(size), func(b *testing.B) {
+				before := used(b)
 				for b.Loop() {
 					q := &pgx.Batch{}
 					q.Queue("BEGIN")
@@ -78,7 +91,7 @@ func BenchmarkBare(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				perEntry(b, size)
+				perEntry(b, size, used(b)-before)
 			})
 		}
 	})
@@ -137,6 +150,7 @@ func BenchmarkPublish(b *testing.B) {
 				for i := range posts {
 					posts[i].Text = message(i).Text
 				}
+				before := used(b)
 				for b.Loop() {
 					start := time.Now()
 					if err := publishSome(b.Context(), conn, true, posts); err != nil {
@@ -151,7 +165,7 @@ func BenchmarkPublish(b *testing.B) {
 						}
 					}
 				}
-				perEntry(b, size)
+				perEntry(b, size, used(b)-before)
 				b.ReportMetric(float64(committing.Nanoseconds())/float64(b.N*size), "ns/entry-to-commit")
 			})
 		}
