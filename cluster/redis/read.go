@@ -6,14 +6,19 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/parleychat/chat"
 )
 
-// readMost is how many entries of a stream are read at once.
-const readMost = 64
+const (
+	readMost = 64 // entries of a stream that are read at once
+	// readPause is how long a reader waits before it asks again where entries come so quickly that it has just been answered twice within two of it. Each answer wakes it, and
+	// those that write to the clients, on every node; entries that come meanwhile share one.
+	readPause = 5 * time.Millisecond
+)
 
 // A reader reads some streams of one server: all of them, or one where keys are on several servers.
 type reader struct {
@@ -27,6 +32,7 @@ type reader struct {
 	at      int // of the first cursor in block
 	look    []any
 	buffer  []byte
+	got     time.Time // when entries came last
 }
 
 func (c *Cluster) readers() []*reader {
@@ -85,6 +91,9 @@ func (r *reader) run(ctx context.Context) error {
 			behind, err = r.readBehind(ctx, conn)
 		} else {
 			behind, err = r.read(ctx, conn)
+			if !behind && err == nil {
+				r.rest(ctx)
+			}
 		}
 		if err != nil {
 			return err
@@ -93,6 +102,21 @@ func (r *reader) run(ctx context.Context) error {
 			first = false
 			r.c.works(r.part)
 		}
+	}
+}
+
+// rest is the pause between two answers, when they come quickly.
+func (r *reader) rest(ctx context.Context) {
+	now := time.Now()
+	soon := now.Sub(r.got) < 2*readPause
+	if r.got = now; !soon {
+		return
+	}
+	pause := time.NewTimer(readPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
 	}
 }
 
