@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A client is one member of a room, over a WebSocket. It takes each of the room's entries once and in order, its own by their acks, or the run does not count.
@@ -21,9 +23,40 @@ type client struct {
 	joined chan struct{}
 	acked  chan struct{} // of size 1: its last message's ack has come
 
+	watch *delays // nil: how long messages take to it is not noted
+
 	write sync.Mutex
 	said  int
 	seq   atomic.Uint64 // of the last entry
+}
+
+// delays are those of messages from their sender's call to a member's.
+type delays struct {
+	mu  sync.Mutex // guards all
+	all []time.Duration
+}
+
+func (d *delays) note(p []byte) error {
+	_, rest, _ := bytes.Cut(p, []byte(`"text":"`))
+	at, err := strconv.ParseInt(string(rest[:min(20, len(rest))]), 10, 64)
+	if err != nil {
+		return fmt.Errorf("no time: %s", p)
+	}
+	took := time.Since(time.Unix(0, at))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = append(d.all, took)
+	return nil
+}
+
+// take gives those that were noted since it was called last, in order.
+func (d *delays) take() []time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.all
+	d.all = nil
+	slices.Sort(all)
+	return all
 }
 
 // counts are of all clients.
@@ -64,8 +97,12 @@ func (c *client) send(text string) error {
 	return err
 }
 
-func (c *client) say(text string) error {
+// text is what is said, 64 bytes that begin with the time.
+const text = "%020d0123456789abcdef0123456789abcdef0123456789ab"
+
+func (c *client) say() error {
 	c.said++
+	text := fmt.Sprintf(text, time.Now().UnixNano())
 	return c.send(fmt.Sprintf(`421["chat_message",{"room":%q,"text":%q,"message_id":"%s-%d"}]`, c.room, text, c.name, c.said))
 }
 
@@ -117,6 +154,11 @@ func (c *client) take(p []byte, n *counts) error {
 		c.acked <- struct{}{}
 	case bytes.HasPrefix(p, []byte(`42["new_message"`)):
 		n.deliveries.Add(1)
+		if c.watch != nil {
+			if err := c.watch.note(p); err != nil {
+				return err
+			}
+		}
 		return c.next(p)
 	case bytes.HasPrefix(p, []byte(`42["error"`)):
 		return fmt.Errorf("%s", p)

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,19 +29,29 @@ type plan struct {
 func main() {
 	rooms := flag.Int("rooms", 20, "")
 	members := flag.Int("members", 100, "of a room")
-	rate := flag.Float64("rate", 100, "messages a second of the paced run")
+	rates := flag.String("rates", "100,500", "messages a second of the paced runs")
 	window := flag.Duration("window", 15*time.Second, "of a measurement")
 	rounds := flag.Int("rounds", 3, "of each run; the table has the medians")
 	only := flag.String("only", "", "rows with `TEXT` in their names")
 	out := flag.String("out", "", "write CLUSTER.md to `DIR`")
 	flag.Parse()
-	p := plan{rooms: *rooms, members: *members, rate: *rate, warm: 2 * time.Second, window: *window}
-	if err := run(p, *rounds, *only, *out); err != nil {
+	p := plan{rooms: *rooms, members: *members, warm: 2 * time.Second, window: *window}
+	if err := run(p, *rates, *rounds, *only, *out); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(p plan, rounds int, only, out string) error {
+func run(p plan, rates string, rounds int, only, out string) error {
+	plans := []plan{}
+	for text := range strings.SplitSeq(rates, ",") {
+		paced := p
+		var err error
+		if paced.rate, err = strconv.ParseFloat(text, 64); err != nil || paced.rate <= 0 {
+			return fmt.Errorf("%q is no rate", text)
+		}
+		plans = append(plans, paced)
+	}
+	plans = append(plans, p)
 	dir, err := os.MkdirTemp("", "bench-cluster-")
 	if err != nil {
 		return err
@@ -50,11 +61,9 @@ func run(p plan, rounds int, only, out string) error {
 	if text, err := exec.Command("go", "build", "-o", binary, "./servers/cluster").CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, text)
 	}
-	saturated := p
-	saturated.rate = 0
-	all := []*row{
-		{plan: p, nodes: 1, alone: true}, {plan: p, nodes: 1}, {plan: p, nodes: 2}, {plan: p, nodes: 3},
-		{plan: saturated, nodes: 1, alone: true}, {plan: saturated, nodes: 1}, {plan: saturated, nodes: 2}, {plan: saturated, nodes: 3},
+	var all []*row
+	for _, p := range plans {
+		all = append(all, &row{plan: p, nodes: 1, alone: true}, &row{plan: p, nodes: 1}, &row{plan: p, nodes: 2}, &row{plan: p, nodes: 3})
 	}
 	all = slices.DeleteFunc(all, func(r *row) bool { return !strings.Contains(r.name(), only) })
 	for range rounds { // in turn, so that a noisy minute is not one row's

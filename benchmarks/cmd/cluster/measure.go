@@ -21,16 +21,26 @@ type figures struct {
 	redis      time.Duration // CPU of Redis
 	commands   int64         // of Redis
 	in, out    int64         // bytes of Redis's connections
+	delays     []time.Duration
 }
 
 func (f figures) String() string {
-	return fmt.Sprintf("%.0f deliveries/s, %.2f µs of CPU each, Redis %.2f; a message: %.1f commands, %.0f bytes in, %.0f out",
-		f.perSecond(), f.cpu(), f.redisCPU(), f.perMessage(f.commands), f.perMessage(f.in), f.perMessage(f.out))
+	return fmt.Sprintf("%.0f deliveries/s, %.2f µs of CPU each, Redis %.2f; a message: %.1f commands, %.0f bytes in, %.0f out; delay %.1f ms, p99 %.1f",
+		f.perSecond(), f.cpu(), f.redisCPU(), f.perMessage(f.commands), f.perMessage(f.in), f.perMessage(f.out), f.delay(0.5), f.delay(0.99))
 }
 
 func (f figures) perSecond() float64 { return float64(f.deliveries) / f.took.Seconds() }
 func (f figures) cpu() float64       { return float64(f.server.Microseconds()) / float64(f.deliveries) }
 func (f figures) redisCPU() float64  { return float64(f.redis.Microseconds()) / float64(f.deliveries) }
+
+// delay is that of which a share of all were shorter, in ms.
+func (f figures) delay(share float64) float64 {
+	if len(f.delays) == 0 {
+		return 0
+	}
+	return float64(f.delays[int(share*float64(len(f.delays)-1))]) / float64(time.Millisecond)
+}
+
 func (f figures) perMessage(n int64) float64 {
 	return float64(n) / float64(f.messages)
 }
@@ -41,11 +51,9 @@ type measuring struct {
 	nodes   []*node
 	clients []*client
 	counts  counts
+	delays  delays
 	readers sync.WaitGroup
 }
-
-// text is what is said, 64 bytes.
-const text = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 func (m *measuring) run() (f figures, err error) {
 	m.counts.failed = make(chan error, 1)
@@ -93,6 +101,9 @@ func (m *measuring) come() error {
 			if err != nil {
 				return err
 			}
+			if i == (room+1)%m.plan.members { // the sender is the one before, on another node where there is one
+				c.watch = &m.delays
+			}
 			m.clients = append(m.clients, c)
 			m.readers.Go(func() {
 				select {
@@ -128,7 +139,7 @@ func (m *measuring) talk(c *client, stop chan struct{}) {
 				return
 			}
 		}
-		if c.say(text) != nil {
+		if c.say() != nil {
 			return // the reader tells
 		}
 		select {
@@ -168,6 +179,7 @@ func (m *measuring) settle() error {
 
 // read is what has come to pass until now. took is a time of day.
 func (m *measuring) read() (f figures, err error) {
+	f.delays = m.delays.take()
 	f.messages, f.deliveries, f.took = m.counts.acks.Load(), m.counts.deliveries.Load(), time.Duration(time.Now().UnixNano())
 	for _, n := range m.nodes {
 		d, err := proc.CPU(n.cmd.Process.Pid)
@@ -193,7 +205,9 @@ func (m *measuring) read() (f figures, err error) {
 }
 
 func (f figures) less(b figures) figures {
-	return figures{f.messages - b.messages, f.deliveries - b.deliveries, f.took - b.took, f.server - b.server, f.redis - b.redis, f.commands - b.commands, f.in - b.in, f.out - b.out}
+	return figures{
+		f.messages - b.messages, f.deliveries - b.deliveries, f.took - b.took, f.server - b.server, f.redis - b.redis, f.commands - b.commands, f.in - b.in, f.out - b.out, f.delays,
+	}
 }
 
 func (m *measuring) end() {

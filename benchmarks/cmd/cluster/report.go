@@ -19,6 +19,19 @@ func (r *row) median(of func(figures) float64) float64 {
 	return list[len(list)/2]
 }
 
+// ratio is what a delivery costs beside that of another row in the same round.
+func (r *row) ratio(to *row) float64 {
+	var list []float64
+	for i, f := range r.figures {
+		list = append(list, f.cpu()/to.figures[i].cpu())
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+func half(f figures) float64 { return f.delay(0.5) }
+func tail(f figures) float64 { return f.delay(0.99) }
+
 // The most that a delivery may cost on several nodes, by what it costs on one.
 const mostRatio = 1.2
 
@@ -27,13 +40,12 @@ func report(all []*row) string {
 	p := all[0].plan
 	fmt.Fprintf(&b, "# Several nodes: results\n\n%s · `make -C benchmarks cluster` · %d cores, load and PostgreSQL included · %s\n\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
 	fmt.Fprintf(&b, "%d rooms of %d members each, who are on the nodes by turns; texts of 64 bytes by chat_message with an ack, saved in PostgreSQL (fsync=on), one Redis (AOF, everysec). "+
-		"Windows of %v, %d of each run in turn, medians. CPU is of all nodes together; the ratio is to one node without Redis.\n\n", p.rooms, p.members, p.window, len(all[0].figures))
-	b.WriteString("| run | messages/s | deliveries/s | µs of CPU a delivery | ratio | Redis's µs a delivery | Redis's commands a message | bytes in | bytes out |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
-	var base float64
+		"Windows of %v, %d of each run in turn, medians. CPU is of all nodes together; the ratio is to one node without Redis in the same round. Ms are from a message's being sent to a member of the room, on another node where there is one.\n\n", p.rooms, p.members, p.window, len(all[0].figures))
+	b.WriteString("| run | messages/s | deliveries/s | µs of CPU a delivery | ratio | ms to a member | p99 | Redis's µs a delivery | Redis's commands a message | bytes in | bytes out |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+	var base *row
 	for _, r := range all {
-		cpu := r.median(figures.cpu)
 		if r.alone {
-			base = cpu
+			base = r
 		}
 		redis := func(of func(figures) float64, format string) string {
 			if r.alone {
@@ -41,8 +53,8 @@ func report(all []*row) string {
 			}
 			return fmt.Sprintf(format, r.median(of))
 		}
-		fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.2f | %.2f | %s | %s | %s | %s |\n", r.name(),
-			r.median(func(f figures) float64 { return float64(f.messages) / f.took.Seconds() }), r.median(figures.perSecond), cpu, cpu/base,
+		fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.2f | %.2f | %.1f | %.1f | %s | %s | %s | %s |\n", r.name(),
+			r.median(func(f figures) float64 { return float64(f.messages) / f.took.Seconds() }), r.median(figures.perSecond), r.median(figures.cpu), r.ratio(base), r.median(half), r.median(tail),
 			redis(figures.redisCPU, "%.2f"), redis(func(f figures) float64 { return f.perMessage(f.commands) }, "%.1f"),
 			redis(func(f figures) float64 { return f.perMessage(f.in) }, "%.0f"), redis(func(f figures) float64 { return f.perMessage(f.out) }, "%.0f"))
 	}
