@@ -175,7 +175,7 @@ func (c *Client) do(j *job) {
 	}
 }
 
-// growStack makes the stack as large as a handler takes, while there is next to nothing on it: grown by doubling, with frames to move each time, it
+// growStack makes the stack as large as a handler takes, or a driver of a store, while there is next to nothing on it: grown by doubling, with frames to move each time, it
 // was an eighth of what a message costs.
 //
 //go:noinline

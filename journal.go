@@ -212,6 +212,7 @@ func (j *journal) manyLocked() bool {
 
 func (j *journal) batch() {
 	defer j.tasks.leave()
+	growStack(1)
 	var hangs, saved bool // guarded by mu
 	timer := time.AfterFunc(batchHangs, func() {
 		j.mu.Lock()

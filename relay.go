@@ -78,6 +78,7 @@ func (r *relay) startLocked() {
 // work publishes until there is nothing left. Marks go first: who reads them after a publication has come must find what it says.
 func (r *relay) work() {
 	defer r.nodes.tasks.leave()
+	growStack(1)
 	for {
 		marks, batch := r.take()
 		if len(marks) == 0 && len(batch) == 0 {
