@@ -46,7 +46,8 @@ type RoomPolicy struct {
 	// UserRoomsOnly lets a client join no rooms by join_room but those of its User.Rooms and of WithRooms. Join is asked beside it.
 	UserRoomsOnly bool
 
-	Join  func(ctx context.Context, c *Client, room string) error // join_room, and each room again on a recovery
+	// Join is asked about join_room, and about each room of a client that recovers, before it is in: then c has its ID, its values and the User of now, and is in no room yet.
+	Join  func(ctx context.Context, c *Client, room string) error
 	Write func(ctx context.Context, c *Client, room string) error // chat_message and typing
 }
 
