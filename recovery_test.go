@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -219,6 +220,37 @@ func TestRecoveryForgetsRoomsThatPolicyTookBack(t *testing.T) {
 		c.None("to-vip")
 		if rooms := hub.Client(c.ID()).Rooms(); len(rooms) != 1 || rooms[0] != "r" {
 			t.Fatal(rooms)
+		}
+	})
+}
+
+// The policy is asked about the client that comes back: who it is now, and what the host has Set before.
+func TestRecoveryAsksPolicyAboutUserOfNow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		var ids []string
+		hub := newHub(t, byUser(), chat.WithRoomPolicy(chat.RoomPolicy{Join: func(_ context.Context, c *chat.Client, room string) error {
+			if ids = append(ids, c.ID()); room == "vip" && c.User().Name != "vip" || c.Get(key{}) != "value" {
+				return chat.Errorf(chat.Forbidden, "not you")
+			}
+			return nil
+		}}), chat.OnConnect(func(_ context.Context, c *chat.Client) { c.Set(key{}, "value") }))
+		auth := map[string]string{"user": "ann", "name": "vip"}
+		c := chattest.Dial(t, hub, chattest.Auth(auth))
+		join(t, c, "vip")
+		join(t, c, "r")
+		c.Drop()
+		synctest.Wait()
+		auth["name"] = "nobody"
+		if c.Reconnect(); !c.Recovered() {
+			t.Fatal("not recovered")
+		}
+		if rooms := hub.Client(c.ID()).Rooms(); !slices.Equal(rooms, []string{"r"}) {
+			t.Error(rooms)
+		}
+		if slices.ContainsFunc(ids, func(id string) bool { return id != c.ID() }) {
+			t.Error(ids, c.ID())
 		}
 	})
 }
