@@ -31,6 +31,7 @@ type journal struct {
 
 	mu      sync.Mutex // guards what follows and the queues of all logs; taken under a namespace's mu, never the other way round
 	logs    map[roomKey]*roomLog
+	most    int        // that logs has had since it was made
 	ready   []*roomLog // have a queue, and nothing in the way
 	batches int        // under way
 	hanging int        // of those
@@ -440,6 +441,9 @@ func (j *journal) keep() time.Duration { return max(j.hub.set.recoveryWindow, lo
 // sweepOut forgets the logs of rooms that nobody is in, nor comes back to.
 func (j *journal) sweepOut() {
 	before := time.Now().Add(-j.keep())
+	j.mu.Lock()
+	j.most = max(j.most, len(j.logs))
+	j.mu.Unlock()
 	for _, sp := range j.hub.spaces {
 		sp.mu.Lock()
 		j.mu.Lock()
@@ -455,6 +459,7 @@ func (j *journal) sweepOut() {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.logs = shrunk(j.logs, &j.most)
 	if j.sweep = nil; len(j.logs) > 0 && j.life.Err() == nil {
 		j.sweep = time.AfterFunc(j.keep(), j.sweepOut)
 	}

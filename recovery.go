@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ type recovery struct {
 	aged   uint64 // number of the last event that was a quarter of the window old then, or is not kept any more
 	young  int    // index of the event after that
 	lost   map[pid]*lostSession
+	most   int         // that lost has had since it was made
 	sweep  *time.Timer // runs while anything is kept
 }
 
@@ -208,6 +210,7 @@ func (r *recovery) sweepOut() {
 		return
 	}
 	before := time.Now().Add(-r.window)
+	r.most = max(r.most, len(r.lost))
 	for len(r.events) > 0 && r.events[0].at < before.UnixNano() {
 		r.dropFirstLocked()
 	}
@@ -216,11 +219,23 @@ func (r *recovery) sweepOut() {
 			r.removeLocked(p, s)
 		}
 	}
+	r.lost = shrunk(r.lost, &r.most)
 	if len(r.events) == 0 && len(r.lost) == 0 {
 		r.events, r.sweep = nil, nil
 		return
 	}
 	r.sweep = time.AfterFunc(r.window/4, r.sweepOut)
+}
+
+// shrunk is m, or a copy where it has had many more entries: a map keeps the room of the most that it has had. most is updated.
+func shrunk[K comparable, V any](m map[K]V, most *int) map[K]V {
+	if *most < 1024 || len(m) > *most/4 {
+		return m
+	}
+	*most = len(m)
+	small := make(map[K]V, len(m)) // maps.Clone copies the room too
+	maps.Copy(small, m)
+	return small
 }
 
 func (r *recovery) stopLocked() {
