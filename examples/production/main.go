@@ -77,6 +77,7 @@ func run(ctx context.Context, cfg config) error {
 		IdleTimeout:    2 * time.Minute, // longer than nginx keeps a connection, or it would send a request into one that closes
 		MaxHeaderBytes: 32 << 10,
 	}
+	spare(os.Getenv)
 	go giveBack(ctx, giveBackEvery)
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr)
 	if err == nil {

@@ -6,6 +6,16 @@ import (
 	"time"
 )
 
+// gcPercent is how much is allocated between two collections, of what lives: half of Go's default. It costs about one percent of CPU here.
+const gcPercent = 50
+
+// spare makes the collector keep less room, unless the environment says otherwise.
+func spare(getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
 const (
 	giveBackEvery = 20 * time.Second
 	// busyCycles is how many collections a second say that what is free will be used again at once.
