@@ -20,8 +20,9 @@ const (
 	giveBackEvery = 20 * time.Second
 	// busyCycles is how many collections a second say that what is free will be used again at once.
 	busyCycles = 1
-	// giveBackShare bounds what it costs: a collection of a large heap is followed by so many times its length without another.
-	giveBackShare = 200
+	// giveBackShare bounds what it costs: a collection of a large heap is followed by so many times its length without another. Where the machine is busy its length is mostly
+	// waiting, and what came of a peak must not wait for minutes.
+	giveBackShare = 50
 )
 
 // giveBack returns memory to the system that a peak has left, until ctx ends: by itself the runtime collects every two minutes where little is allocated, and keeps
