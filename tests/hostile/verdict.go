@@ -11,7 +11,8 @@ const (
 	costMost = 1.3                    // of a delivery's CPU in quiet
 	heapMore = 16 << 20               // bytes that live a minute behind the attacks and did not before them: what attackers have left for those who come back
 	heapPart = 8 << 20                // and when that is over: records of goroutines, tables, keys that SQLite's store puts off
-	rssMore  = 1.5                    // of the resident memory before, a minute behind the attacks and when that is over
+	rssSoon  = 2                      // of the resident memory before, then: between what attackers have left is room that cannot be given back
+	rssMore  = 1.5                    // and when it is over
 	rssPart  = 16 << 20               // and what the runtime and SQLite keep of the most that they have needed
 	pingMost = heartbeat + pingAnswer // between two pings
 	enough   = 150                    // samples of a profile, below which its share says nothing
@@ -78,10 +79,11 @@ func (o *outcome) verdict() (wrong []string) {
 		if more := o.Later.Heap - o.First.Heap; more > heapPart {
 			say("%d MB more live %v later still", more>>20, recoveryWindow)
 		}
-		for _, rss := range []int64{o.Last.RSS, o.Later.RSS} {
-			if o.long && float64(rss) > rssPart+rssMore*float64(o.First.RSS) {
-				say("%d MB resident behind the attacks, %d MB before them", rss>>20, o.First.RSS>>20)
-			}
+		if o.long && float64(o.Last.RSS) > rssPart+rssSoon*float64(o.First.RSS) {
+			say("%d MB resident at the end, %d MB before the attacks", o.Last.RSS>>20, o.First.RSS>>20)
+		}
+		if o.long && float64(o.Later.RSS) > rssPart+rssMore*float64(o.First.RSS) {
+			say("%d MB resident later still, %d MB before the attacks", o.Later.RSS>>20, o.First.RSS>>20)
 		}
 		if o.Last.Goroutines > o.First.Goroutines+slack || o.Last.Files > o.First.Files+slack {
 			say("%d goroutines and %d files at the end, %d and %d in the beginning", o.Last.Goroutines, o.Last.Files, o.First.Goroutines, o.First.Files)
