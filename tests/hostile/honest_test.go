@@ -96,7 +96,7 @@ func TestVerdict(t *testing.T) {
 		"nothing was answered":   func(o *outcome) { delete(o.Phases[1].Told[0].Counts, "429") },
 		"more live at the end":   func(o *outcome) { o.Last.Heap += heapMore + 1<<20 },
 		"later still":            func(o *outcome) { o.Later.Heap += heapPart + 1<<20 },
-		"100 MB resident later":  func(o *outcome) { o.long, o.Later.RSS = true, 2*o.Later.RSS },
+		"100 MB resident later":  func(o *outcome) { o.Later.RSS *= 2 },
 		"150 MB resident at the": func(o *outcome) { o.long, o.Last.RSS = true, 3*o.Last.RSS },
 		"refused map[503:2]":     func(o *outcome) { o.Phases[1].Felt.Refused = map[string]int{"503": 2} },
 		"goroutines and 100 fi":  func(o *outcome) { o.Last.Goroutines *= 2 },

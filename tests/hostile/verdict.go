@@ -82,7 +82,7 @@ func (o *outcome) verdict() (wrong []string) {
 		if o.long && float64(o.Last.RSS) > rssPart+rssSoon*float64(o.First.RSS) {
 			say("%d MB resident at the end, %d MB before the attacks", o.Last.RSS>>20, o.First.RSS>>20)
 		}
-		if o.long && float64(o.Later.RSS) > rssPart+rssMore*float64(o.First.RSS) {
+		if float64(o.Later.RSS) > rssPart+rssMore*float64(o.First.RSS) {
 			say("%d MB resident later still, %d MB before the attacks", o.Later.RSS>>20, o.First.RSS>>20)
 		}
 		if o.Last.Goroutines > o.First.Goroutines+slack || o.Last.Files > o.First.Files+slack {

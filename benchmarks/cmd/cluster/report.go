@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
@@ -15,8 +14,7 @@ func (r *row) median(of func(figures) float64) float64 {
 	for _, f := range r.figures {
 		list = append(list, of(f))
 	}
-	slices.SortFunc(list, cmp.Compare)
-	return list[len(list)/2]
+	return middle(list)
 }
 
 // ratio is what a delivery costs beside that of another row in the same round.
@@ -25,6 +23,11 @@ func (r *row) ratio(to *row) float64 {
 	for i, f := range r.figures {
 		list = append(list, f.cpu()/to.figures[i].cpu())
 	}
+	return middle(list)
+}
+
+// middle is the median; of an even number the greater of the two in the middle.
+func middle(list []float64) float64 {
 	slices.Sort(list)
 	return list[len(list)/2]
 }
