@@ -147,7 +147,12 @@ type backoff struct{ last time.Duration }
 
 func (b *backoff) wait(ctx context.Context) bool {
 	b.last = min(max(2*b.last, 50*time.Millisecond), 500*time.Millisecond)
-	t := time.NewTimer(b.last/2 + rand.N(b.last/2))
+	return sleep(ctx, b.last/2+rand.N(b.last/2))
+}
+
+// sleep is false at the end of ctx.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

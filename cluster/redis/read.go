@@ -112,12 +112,7 @@ func (r *reader) rest(ctx context.Context) {
 	if r.got = now; !soon {
 		return
 	}
-	pause := time.NewTimer(readPause)
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-	case <-ctx.Done():
-	}
+	sleep(ctx, readPause)
 }
 
 // place sets the cursors to the streams' ends, the first time. Later it finds out which streams have lost their end, and reads those again from the start: the Hub passes
