@@ -6,7 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parleychat/chat"
 	"github.com/parleychat/chat/chattest"
+	"github.com/parleychat/chat/clustertest"
 )
 
 // Whoever joins a node anew while the others are on their way to it hears of them when they come.
@@ -68,4 +70,97 @@ func TestClusterAbsentAtHandover(t *testing.T) {
 			t.Error(m, err)
 		}
 	})
+}
+
+// newNode is one more Hub of a cluster.
+func newNode(t *testing.T, bus *clustertest.Bus, store chat.Store) (hub *chat.Hub, tag string) {
+	t.Helper()
+	hub = newHub(t, byUser(), chat.WithStore(store), chat.WithCluster(bus.Node()))
+	settle(t, 2*time.Second)
+	tags := bus.Tags()
+	return hub, tags[len(tags)-1]
+}
+
+func emitThrice(t *testing.T, hub *chat.Hub) {
+	t.Helper()
+	for i := range 3 {
+		if err := hub.Emit("e", i); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, 0)
+	}
+}
+
+// What a node that is gone has published may reach another one late. That it was published before the session's node began is known all the same, and no reason to refuse
+// the session.
+func TestClusterLateNoticesAtHandover(t *testing.T) {
+	t.Parallel()
+	for name, away := range map[string]time.Duration{"kept": time.Second, "not kept any more": 5 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+				gone, goneTag := newNode(t, bus, store)
+				emitThrice(t, gone)
+				bus.Cut(goneTag) // the next one hears nothing of it
+				late, lateTag := newNode(t, bus, store)
+				bus.Cut(lateTag)
+				bus.Heal(goneTag)
+				emitThrice(t, gone)
+				shutDown(t, gone)
+				began, _ := newNode(t, bus, store)
+				bob := chattest.Dial(t, began, as("bob"))
+				settle(t, time.Second)
+				bus.Heal(lateTag)
+				settle(t, away)
+				pid, offset := bob.Session()
+				bob.Drop()
+				settle(t, time.Second)
+				back := chattest.Dial(t, late, as("bob"), chattest.Recover(pid, offset))
+				if !back.Recovered() {
+					t.Error("not recovered")
+				}
+				back.None("e")
+			})
+		})
+	}
+}
+
+// What a session has missed of a node that its own knew nothing of is replayed, unless it may be in a part of the stream that the node where it goes has lost, however
+// long that node has been there.
+func TestClusterLossAtHandover(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]bool{"nothing": false, "a part": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+				old, oldTag := newNode(t, bus, store)
+				began, _ := newNode(t, bus, store)
+				bob := chattest.Dial(t, began, as("bob"))
+				settle(t, time.Second)
+				bus.Cut(oldTag)
+				shutDown(t, began) // the session is kept
+				pid, offset := bob.Session()
+				other, _ := newNode(t, bus, store)
+				emitThrice(t, other)
+				if lost {
+					bus.Trim(0)
+				}
+				bus.Heal(oldTag)
+				emitThrice(t, other)
+				back := chattest.Dial(t, old, as("bob"), chattest.Recover(pid, offset))
+				if back.Recovered() == lost {
+					t.Fatal("recovered:", back.Recovered())
+				}
+				settle(t, time.Second)
+				for i := 0; i < 6 && !lost; i++ {
+					if e := back.Expect("e"); e.Args.Values()[0] != float64(i%3) {
+						t.Error(i, e.Args.Values())
+					}
+				}
+				back.None("e")
+			})
+		})
+	}
 }

@@ -176,8 +176,11 @@ func (sp *space) caughtUp(ctx context.Context, s *snapshot) bool {
 			return false
 		}
 	}
-	return n.knowsAll(s.Seen, s.Born)
+	return n.knowsAll(s.Seen, s.node(), s.Born)
 }
+
+// node is the tag of the session's.
+func (s *snapshot) node() string { return s.Epoch[:min(tagLen, len(s.Epoch))] }
 
 // sinceLocked appends the events that a session's node had not seen, in their order here. It is false where some of them are not kept any more.
 func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
@@ -188,8 +191,15 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 	for _, p := range r.Seen {
 		seen[place{p.Tag, p.Stream}] = p.Number
 	}
+	began := sp.hub.nodes.began(r.node())
+	old := func(stream int, number uint64, at int64) bool { // the session's node, which had nothing of the event's, began after it
+		if counter, ok := began[stream]; ok {
+			return number <= counter
+		}
+		return at <= r.Born.UnixNano()
+	}
 	for at, last := range sp.dropped { // what the session's node had nothing of, though both were there, the session has not seen either
-		if number, known := seen[at]; known && last.number > number || !known && last.at > r.Born.UnixNano() {
+		if number, known := seen[at]; known && last.number > number || !known && !old(at.stream, last.here, last.at) {
 			return to, false
 		}
 	}
@@ -205,7 +215,7 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 		switch {
 		case k.event.seq != 0: // the room's log has it
 			continue
-		case o.tag == "" && (k.at < news || r.comersOf(k)), o.tag != "" && known && o.number <= number, o.tag != "" && !known && k.at <= r.Born.UnixNano():
+		case o.tag == "" && (k.at < news || r.comersOf(k)), o.tag != "" && known && o.number <= number, o.tag != "" && !known && old(o.stream, k.number, k.at):
 			continue
 		}
 		if s.missed(k) {

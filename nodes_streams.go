@@ -19,6 +19,8 @@ type inStream struct {
 // publisher is what was received of a node in one stream.
 type publisher struct {
 	base    uint64    // what was published before the first notice that was received
+	begun   uint64    // the Hub's counter when that one came
+	torn    bool      // since then a part of the stream was lost
 	since   time.Time // when that one came; by hearsay, when the node that says so had the last one
 	heard   time.Time // when the last one came
 	last    uint64
@@ -48,6 +50,12 @@ func (n *nodes) Lost(stream int) {
 		return
 	}
 	n.hub.log().Warn("chat: a part of the cluster's stream was gone before it was read", "stream", stream)
+	st := &n.streams[stream]
+	st.mu.Lock()
+	for _, p := range st.from {
+		p.torn = true
+	}
+	st.mu.Unlock()
 	n.resync(stream)
 }
 
@@ -76,7 +84,7 @@ func (n *nodes) Receive(stream int, data []byte) {
 	n.take(stream, data) // before it counts as received: see space.seen
 	st.mu.Lock()
 	if p == nil {
-		p = &publisher{base: number - 1, since: time.Now()}
+		p = &publisher{base: number - 1, begun: n.hub.counter.Load(), since: time.Now()}
 		st.from[tag] = p
 	}
 	p.last, p.heard, p.hearsay = number, time.Now(), false
@@ -131,24 +139,50 @@ func (n *nodes) received() (all []seenPlace) {
 	return all
 }
 
-// knowsAll tells whether this node has all that was published after a moment by nodes that a session's node had nothing of.
-func (n *nodes) knowsAll(seen []seenPlace, after time.Time) bool {
+// knowsAll tells whether this node has all that may be for a session and was published by nodes that the session's node had nothing of: what that node, to which the tag belongs,
+// published first came after all that it did not get, or else a moment says so.
+func (n *nodes) knowsAll(seen []seenPlace, tag string, after time.Time) bool {
 	known := make(map[place]bool, len(seen))
 	for _, p := range seen {
 		known[place{p.Tag, p.Stream}] = true
 	}
 	for i := range n.streams {
+		if !n.streams[i].knowsAll(i, known, tag, after) {
+			return false
+		}
+	}
+	return true
+}
+
+func (st *inStream) knowsAll(stream int, known map[place]bool, tag string, after time.Time) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p := st.from[tag]; p.first() && !p.torn {
+		return true
+	}
+	for tag, p := range st.from {
+		if p.base > 0 && p.since.After(after) && !known[place{tag, stream}] {
+			return false
+		}
+	}
+	return true
+}
+
+// first tells whether the first notice that was received is the first that there was.
+func (p *publisher) first() bool { return p != nil && !p.hearsay && p.base == 0 }
+
+// began tells, of each stream, the Hub's counter when the first notice of a node came; none where that is not known.
+func (n *nodes) began(tag string) map[int]uint64 {
+	counters := map[int]uint64{}
+	for i := range n.streams {
 		st := &n.streams[i]
 		st.mu.Lock()
-		for tag, p := range st.from {
-			if p.base > 0 && p.since.After(after) && !known[place{tag, i}] {
-				st.mu.Unlock()
-				return false
-			}
+		if p := st.from[tag]; p.first() {
+			counters[i] = p.begun
 		}
 		st.mu.Unlock()
 	}
-	return true
+	return counters
 }
 
 // waitReceived waits until what a node has published in a stream up to a number has been received. It is false at the end of ctx, and where some of it was

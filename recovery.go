@@ -177,23 +177,24 @@ func (r *recovery) growLocked(size int64) {
 	}
 }
 
-// droppedEvent is the last of its origin's that is not kept any more: its number there, and when it was kept, in nanoseconds since 1970.
+// droppedEvent is the last of its origin's that is not kept any more: its number there and here, and when it was kept, in nanoseconds since 1970.
 type droppedEvent struct {
-	number uint64
-	at     int64
+	number, here uint64
+	at           int64
 }
 
 func (r *recovery) dropFirstLocked() {
-	r.floor = r.events[0].number
+	k := &r.events[0]
+	r.floor = k.number
 	r.aged, r.young = max(r.aged, r.floor), max(r.young-1, 0)
-	r.bytes -= r.events[0].size
-	if o := r.events[0].event.origin; o.tag != "" {
+	r.bytes -= k.size
+	if o := k.event.origin; o.tag != "" {
 		if r.space.dropped == nil {
 			r.space.dropped = map[place]droppedEvent{}
 		}
-		r.space.dropped[place{o.tag, o.stream}] = droppedEvent{o.number, r.events[0].at}
+		r.space.dropped[place{o.tag, o.stream}] = droppedEvent{o.number, k.number, k.at}
 	}
-	r.events[0] = kept{}
+	*k = kept{}
 	r.events = r.events[1:]
 }
 
