@@ -44,6 +44,7 @@ type seenPlace struct {
 	Number uint64 `json:"n"`
 	Over   bool   `json:"o,omitempty"` // the node is gone: who has nothing of it gets nothing more
 	At     int64  `json:"a,omitempty"` // of one that is gone: when something came last, in nanoseconds since 1970
+	Read   bool   `json:"r,omitempty"` // of the session's node itself: it has received what it published first, and with that all that came after it up to now
 }
 
 // seenLocked is up to where the namespace has everything, for another node: not of events alone, or of a node that published none of late it would not be
@@ -176,11 +177,8 @@ func (sp *space) caughtUp(ctx context.Context, s *snapshot) bool {
 			return false
 		}
 	}
-	return n.knowsAll(s.Seen, s.node(), s.Born)
+	return n.knowsAll(s)
 }
-
-// node is the tag of the session's.
-func (s *snapshot) node() string { return s.Epoch[:min(tagLen, len(s.Epoch))] }
 
 // sinceLocked appends the events that a session's node had not seen, in their order here. It is false where some of them are not kept any more.
 func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
@@ -191,15 +189,15 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 	for _, p := range r.Seen {
 		seen[place{p.Tag, p.Stream}] = p.Number
 	}
-	began := sp.hub.nodes.began(r.node())
-	old := func(stream int, number uint64, at int64) bool { // the session's node, which had nothing of the event's, began after it
-		if counter, ok := began[stream]; ok {
-			return number <= counter
+	began := sp.hub.nodes.began(&r.snapshot)
+	old := func(from place, number uint64, at int64) bool { // the session's node, which had nothing of the event's, began after it
+		if b, ok := began[from.stream]; ok && from.tag != sp.hub.nodes.tag { // its own events this node has before the stream has them
+			return number <= b.counter
 		}
 		return at <= r.Born.UnixNano()
 	}
 	for at, last := range sp.dropped { // what the session's node had nothing of, though both were there, the session has not seen either
-		if number, known := seen[at]; known && last.number > number || !known && !old(at.stream, last.here, last.at) {
+		if number, known := seen[at]; known && last.number > number || !known && !old(at, last.here, last.at) {
 			return to, false
 		}
 	}
@@ -211,11 +209,12 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 	for i := range sp.recovery.events {
 		k := &sp.recovery.events[i]
 		o := k.event.origin
-		number, known := seen[place{o.tag, o.stream}]
+		from := place{o.tag, o.stream}
+		number, known := seen[from]
 		switch {
 		case k.event.seq != 0: // the room's log has it
 			continue
-		case o.tag == "" && (k.at < news || r.comersOf(k)), o.tag != "" && known && o.number <= number, o.tag != "" && !known && old(o.stream, k.number, k.at):
+		case o.tag == "" && (k.at < news || r.comersOf(k)), o.tag != "" && known && o.number <= number, o.tag != "" && !known && old(from, k.number, k.at):
 			continue
 		}
 		if s.missed(k) {

@@ -13,6 +13,7 @@ import (
 type inStream struct {
 	mu      sync.Mutex // guards what follows; below a namespace's
 	from    map[string]*publisher
+	own     bool          // something of this node's own: it has all since its first notice
 	changed chan struct{} // closed with the next notice; nil: nobody waits
 }
 
@@ -66,11 +67,13 @@ func (n *nodes) Receive(stream int, data []byte) {
 		n.unreadable(data)
 		return
 	}
-	if tag == n.tag {
-		return
-	}
 	st := &n.streams[stream]
 	st.mu.Lock()
+	if tag == n.tag {
+		st.own = true
+		st.mu.Unlock()
+		return
+	}
 	p := st.from[tag]
 	if p != nil && number <= p.last { // it was published twice
 		st.mu.Unlock()
@@ -121,6 +124,7 @@ func (n *nodes) received() (all []seenPlace) {
 	for i := range n.streams {
 		st := &n.streams[i]
 		st.mu.Lock()
+		all[i].Read = st.own
 		for tag, p := range st.from {
 			all = append(all, seenPlace{Tag: tag, Stream: i, Number: p.last, At: p.heard.UnixNano()})
 		}
@@ -139,27 +143,24 @@ func (n *nodes) received() (all []seenPlace) {
 	return all
 }
 
-// knowsAll tells whether this node has all that may be for a session and was published by nodes that the session's node had nothing of: what that node, to which the tag belongs,
-// published first came after all that it did not get, or else a moment says so.
-func (n *nodes) knowsAll(seen []seenPlace, tag string, after time.Time) bool {
-	known := make(map[place]bool, len(seen))
-	for _, p := range seen {
+// knowsAll tells whether this node has all that may be for a session and was published by nodes that the session's node had nothing of.
+func (n *nodes) knowsAll(s *snapshot) bool {
+	known := make(map[place]bool, len(s.Seen))
+	for _, p := range s.Seen {
 		known[place{p.Tag, p.Stream}] = true
 	}
+	began := n.began(s)
 	for i := range n.streams {
-		if !n.streams[i].knowsAll(i, known, tag, after) {
+		if b, ok := began[i]; (!ok || b.torn) && !n.streams[i].knowsAll(i, known, s.Born) {
 			return false
 		}
 	}
 	return true
 }
 
-func (st *inStream) knowsAll(stream int, known map[place]bool, tag string, after time.Time) bool {
+func (st *inStream) knowsAll(stream int, known map[place]bool, after time.Time) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if p := st.from[tag]; p.first() && !p.torn {
-		return true
-	}
 	for tag, p := range st.from {
 		if p.base > 0 && p.since.After(after) && !known[place{tag, stream}] {
 			return false
@@ -168,21 +169,26 @@ func (st *inStream) knowsAll(stream int, known map[place]bool, tag string, after
 	return true
 }
 
-// first tells whether the first notice that was received is the first that there was.
-func (p *publisher) first() bool { return p != nil && !p.hearsay && p.base == 0 }
+// A beginning is when the first notice of a session's node came, which has all from there on: of what it has nothing of, all that came before is older than the session.
+type beginning struct {
+	counter uint64 // the Hub's
+	torn    bool   // since then a part of the stream was lost: what this node did not get may be of then
+}
 
-// began tells, of each stream, the Hub's counter when the first notice of a node came; none where that is not known.
-func (n *nodes) began(tag string) map[int]uint64 {
-	counters := map[int]uint64{}
-	for i := range n.streams {
-		st := &n.streams[i]
-		st.mu.Lock()
-		if p := st.from[tag]; p.first() {
-			counters[i] = p.begun
+// began tells, of the streams of which that is known, when a session's node began.
+func (n *nodes) began(s *snapshot) map[int]beginning {
+	all := map[int]beginning{}
+	for _, own := range s.Seen {
+		if own.Read && own.Stream >= 0 && own.Stream < len(n.streams) {
+			st := &n.streams[own.Stream]
+			st.mu.Lock()
+			if p := st.from[own.Tag]; p != nil && !p.hearsay && p.base == 0 {
+				all[own.Stream] = beginning{p.begun, p.torn}
+			}
+			st.mu.Unlock()
 		}
-		st.mu.Unlock()
 	}
-	return counters
+	return all
 }
 
 // waitReceived waits until what a node has published in a stream up to a number has been received. It is false at the end of ctx, and where some of it was
