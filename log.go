@@ -257,7 +257,7 @@ func (l *roomLog) putOut(s *appended, enc socketio.Encoded, over bool) (ok, deli
 	return true, true, sp.deliverLocked(&e.to, &e.outgoing, true)
 }
 
-// entryEvent is an entry's event and whom it is for in one piece: recovery keeps many of them.
+// entryEvent is an entry's event and whom it is for in one piece.
 type entryEvent struct {
 	outgoing
 	to           audience

@@ -19,6 +19,7 @@ type recovery struct {
 	bytes  int64
 	limit  int64  // of bytes: the namespace's share of the Hub's
 	events []kept // by number, ascending
+	shelf  shelf
 	floor  uint64 // number of the last event that is not kept any more
 	now    int64  // when the last event got its number, in nanoseconds since 1970
 	aged   uint64 // number of the last event that was a quarter of the window old then, or is not kept any more
@@ -26,15 +27,6 @@ type recovery struct {
 	lost   map[pid]*lostSession
 	most   int         // that lost has had since it was made
 	sweep  *time.Timer // runs while anything is kept
-}
-
-// kept is an event that a recovery may replay.
-type kept struct {
-	number uint64
-	at     int64     // in nanoseconds since 1970
-	to     *audience // read only, as all audiences are
-	event  *outgoing
-	size   int64
 }
 
 // sentEvents are numbers of events that were put into a client's outbox. A client that is told little has an old offset: what of later events
@@ -122,6 +114,7 @@ func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
 	for len(r.events) > 0 && r.events[0].at < r.now-int64(r.window) { // the sweep alone would leave them for a quarter longer
 		r.dropFirstLocked()
 	}
+	to, o = r.shelf.put(to, o)
 	r.events = append(r.events, kept{number: number, at: r.now, to: to, event: o, size: size})
 	r.growLocked(size)
 }
@@ -222,7 +215,7 @@ func (r *recovery) sweepOut() {
 	}
 	r.lost = shrunk(r.lost, &r.most)
 	if len(r.events) == 0 && len(r.lost) == 0 {
-		r.events, r.sweep = nil, nil
+		r.events, r.shelf, r.sweep = nil, shelf{}, nil
 		return
 	}
 	r.sweep = time.AfterFunc(r.window/4, r.sweepOut)
@@ -243,7 +236,7 @@ func (r *recovery) stopLocked() {
 	if r.sweep != nil {
 		r.sweep.Stop()
 	}
-	r.events, r.lost = nil, nil
+	r.events, r.shelf, r.lost = nil, shelf{}, nil
 }
 
 // findLocked is the session of a pid that user may have back.

@@ -78,8 +78,11 @@ const pageSize = 2 << 10
 // walSize is how large the WAL grows before it is written back into the file: a page that many batches have changed is written back once.
 const walSize = 16 << 20
 
-// connections that read.
-const readerConns = 4
+// connections that read. Each has up to 2 MB of pages in memory; when it was not needed for a while it is closed.
+const (
+	readerConns = 4
+	readerIdle  = 30 * time.Second
+)
 
 // Open opens the file at path, makes it where there is none, and brings its tables up to date. A file
 // that only a newer version of this package can work with is an error. ":memory:" is refused: that is what chat.NewMemoryStore is for.
@@ -106,6 +109,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
 	}
 	read.SetMaxOpenConns(readerConns)
 	read.SetMaxIdleConns(readerConns)
+	read.SetConnMaxIdleTime(readerIdle)
 	s := &Store{writer: make(chan *writer, 1), readers: read}
 	if err := s.reads.prepare(ctx, read); err != nil {
 		return nil, errors.Join(fmt.Errorf("sqlite: open %s: %w", path, err), read.Close(), write.Close())
