@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -316,14 +317,14 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 		return
 	}
 	t.lost = lost
-	gone := sp.lostRooms(&User{Rooms: lost.given()}, &t.user)
+	gone := sp.lostRooms(&User{Rooms: lost.given}, &t.user)
 	stand := t.standIn(lost.id, lost.userID)
 	if lost.values != nil {
 		stand.rare = &rare{values: lost.values}
 	}
 	for _, m := range lost.rooms {
-		if !slices.Contains(gone, m.room.name) && sp.mayHaveBack(ctx, stand, m.room.name) {
-			t.allowed = append(t.allowed, m.room.name)
+		if !slices.Contains(gone, m.name) && sp.mayHaveBack(ctx, stand, m.name) {
+			t.allowed = append(t.allowed, m.name)
 		}
 	}
 }
@@ -498,13 +499,13 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 		packets, _ := sp.reviveLocked(c, t)
 		return packets
 	}
-	lost.rooms = slices.DeleteFunc(lost.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
+	lost.restrict(t.allowed)
 	replay, ok := sp.recovery.replayLocked(lost, t.offset, c)
 	if !ok {
 		return nil
 	}
 	sp.recovery.removeLocked(t.pid, lost)
-	c.id, c.pid, c.recovered, c.began = lost.id, t.pid, true, lost.began
+	c.id, c.pid, c.recovered, c.began = strings.Clone(lost.id), t.pid, true, lost.began // not of the shelf, which would stay with the client
 	if lost.values != nil {
 		c.rareLocked().values = lost.values
 	}
@@ -515,7 +516,10 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 		c.rareLocked().came = lost.came
 	}
 	if c.userID == "" {
-		c.userID = lost.userID
+		c.userID = strings.Clone(lost.userID)
+		if c.nameless() {
+			c.id = c.userID[len(anonymousPrefix):] // one text for both
+		}
 	}
 	if lost.client != nil {
 		c.inbox.waitsLocked().after = lost.client // nobody else knows c yet
@@ -526,7 +530,7 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 // givenBefore are the rooms of a recovered client's last token: those that it is not in any more it has left.
 func (t *ticket) givenBefore() []string {
 	if t.lost != nil {
-		return t.lost.given()
+		return t.lost.given
 	}
 	return t.revival.Given
 }
@@ -539,10 +543,10 @@ func (sp *space) joinFirstLocked(c *Client, t *ticket) {
 		news = sp.joinRevivedLocked(c, t.revival)
 	case c.recovered:
 		for _, m := range t.lost.rooms {
-			news = append(news, sp.subscribeLocked(c, m.room.name))
+			news = append(news, sp.subscribeLocked(c, strings.Clone(m.name)))
 			// Of what has just been replayed the client may again get nothing: the next recovery starts where
 			// this one did.
-			c.membershipLocked(m.room.name).since = m.since
+			c.membershipLocked(m.name).since = m.since
 		}
 	}
 	if !c.recovered { // or it would be back in a room that it has left

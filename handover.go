@@ -77,8 +77,8 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 	if s == nil || sp.recovery.lost[secret] != s || len(s.values) > 0 { // what the host has Set stays in this process
 		return handover{}, nil
 	}
-	s.rooms = slices.DeleteFunc(s.rooms, func(m membership) bool { return !slices.Contains(t.allowed, m.room.name) })
-	a := handover{Snapshot: sp.snapshotLocked(s.id, s.userID, s.given(), s.began, s.rooms)}
+	s.restrict(t.allowed)
+	a := handover{Snapshot: sp.snapshotLocked(s.id, s.userID, s.given, s.began, t.allowed)}
 	if a.Snapshot == nil {
 		return handover{}, nil
 	}
@@ -203,7 +203,7 @@ func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 	}
 	s := &lostSession{id: r.ID, userID: r.User}
 	for i := range r.rooms {
-		s.rooms = append(s.rooms, membership{room: &room{name: r.rooms[i].name}})
+		s.rooms = append(s.rooms, lostRoom{name: r.rooms[i].name})
 	}
 	news := r.asked.Add(-newsOverlap).UnixNano()
 	for i := range sp.recovery.events {

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/parleychat/chat/internal/socketio"
 )
@@ -15,16 +16,20 @@ type kept struct {
 	size   int64
 }
 
-// shelf is where events that are kept lie: side by side with those of the same moment, which go at the same moment. Each where the allocator has room, they would be what
-// is left of many pages, none of which could be given back.
+// shelf is where events and sessions that are kept lie: side by side with those of the same moment, which go at the same moment. Each where the allocator has room, they
+// would be what is left of many pages, none of which could be given back.
 type shelf struct {
-	slots []keptEvent // the rest of a piece
-	text  []byte      // likewise
+	// The rest of a piece, each.
+	events   []keptEvent
+	text     []byte
+	sessions []keptSession
+	names    *strings.Builder // never grows: what it has given out stays where it is, and all of it as long as any
 }
 
 const (
-	shelfSlots = 64
+	shelfPiece = 64 // events or sessions
 	shelfText  = 64 << 10
+	shelfNames = 16 << 10
 )
 
 // keptEvent is an event and whom it is for.
@@ -36,11 +41,11 @@ type keptEvent struct {
 
 // put returns copies, without the packets: they have been sent, and are made again when somebody comes back.
 func (s *shelf) put(to *audience, o *outgoing) (*audience, *outgoing) {
-	if len(s.slots) == 0 {
-		s.slots = make([]keptEvent, shelfSlots)
+	if len(s.events) == 0 {
+		s.events = make([]keptEvent, shelfPiece)
 	}
-	k := &s.slots[0]
-	s.slots = s.slots[1:]
+	k := &s.events[0]
+	s.events = s.events[1:]
 	k.to = *to
 	if len(to.rooms) == 1 {
 		k.room[0] = to.rooms[0]
@@ -73,4 +78,54 @@ func (s *shelf) copy(text []byte) []byte {
 	s.text = s.text[n:]
 	copy(to, text)
 	return to
+}
+
+// keptSession is a session with what it has in most cases.
+type keptSession struct {
+	lostSession
+	someRooms [2]lostRoom
+	someGiven [2]string
+	quiet     [2]silence
+}
+
+// session returns the session of a client, as far as it is a copy of that.
+func (s *shelf) session(c *Client) *lostSession {
+	if len(s.sessions) == 0 {
+		s.sessions = make([]keptSession, shelfPiece)
+	}
+	k := &s.sessions[0]
+	s.sessions = s.sessions[1:]
+	k.userID = s.name(c.userID)
+	if k.id = k.userID[len(k.userID)-min(len(c.id), len(k.userID)):]; k.id != c.id { // an anonymous user's id ends with it
+		k.id = s.name(c.id)
+	}
+	k.rooms, k.given = k.someRooms[:0], k.someGiven[:0]
+	for _, m := range c.rooms {
+		k.rooms = append(k.rooms, lostRoom{s.name(m.room.name), m.since})
+	}
+	if u := c.user.Load(); u != nil {
+		k.token = s.name(u.TokenID)
+		for _, room := range u.Rooms {
+			k.given = append(k.given, s.name(room))
+		}
+	}
+	if k.sent = c.sent; k.sent.quiet != nil {
+		k.quiet = *k.sent.quiet
+		k.sent.quiet = &k.quiet
+	}
+	return &k.lostSession
+}
+
+func (s *shelf) name(text string) string {
+	n := len(text)
+	if n > shelfNames/8 {
+		return strings.Clone(text)
+	}
+	if s.names == nil || n > s.names.Cap()-s.names.Len() {
+		s.names = &strings.Builder{}
+		s.names.Grow(shelfNames)
+	}
+	at := s.names.Len()
+	_, _ = s.names.WriteString(text) // never fails
+	return s.names.String()[at:]
 }

@@ -51,3 +51,35 @@ func TestShelf(t *testing.T) {
 		}
 	}
 }
+
+func TestShelfSession(t *testing.T) {
+	var s shelf
+	for i := range 300 {
+		id := fmt.Sprintf("%04d-%s", i, bytes.Repeat([]byte{'x'}, i*i%3000))
+		c := &Client{id: id, userID: "user-of-" + fmt.Sprint(i), sent: sentEvents{last: 7, quiet: &[2]silence{{1, uint64(i)}}}}
+		if i%2 == 0 {
+			c.userID = anonymousPrefix + id
+		}
+		user := User{ID: c.userID, TokenID: fmt.Sprint("token", i)}
+		for k := range i % 5 {
+			name := fmt.Sprintf("room %d of %d", k, i)
+			c.rooms = append(c.rooms, membership{room: &room{name: name}, since: uint64(k)})
+			user.Rooms = append(user.Rooms, name)
+		}
+		c.user.Store(&user)
+		k := s.session(c)
+		*c.sent.quiet = [2]silence{}
+		var names []string
+		for n, m := range k.rooms {
+			if names = append(names, m.name); m.since != uint64(n) {
+				t.Fatal(i, m)
+			}
+		}
+		if k.id != id || k.userID != c.userID || k.token != user.TokenID || !slices.Equal(k.given, user.Rooms) || !slices.Equal(names, user.Rooms) || k.sent.last != 7 || k.sent.quiet[0].after != uint64(i) {
+			t.Fatal(i, k)
+		}
+	}
+	if s.names.Cap() < s.names.Len() || s.names.Cap() > 2*shelfNames {
+		t.Error(s.names.Cap())
+	}
+}

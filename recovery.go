@@ -74,9 +74,10 @@ type lostSession struct {
 	at      time.Time
 	id      string
 	userID  string
-	user    *User        // nil: nothing more than the id is known
-	began   uint32       // see Client
-	rooms   []membership // room pointers may be stale: names and since count
+	token   string   // its id; empty: none
+	given   []string // rooms of the last token
+	began   uint32   // see Client
+	rooms   []lostRoom
 	values  map[any]any
 	buckets *limit.Buckets // see rated
 	started uint64
@@ -119,15 +120,24 @@ func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
 	r.growLocked(size)
 }
 
+// lostRoom is a membership of a session.
+type lostRoom struct {
+	name  string
+	since uint64
+}
+
+// restrict takes the rooms out that are not allowed.
+func (s *lostSession) restrict(allowed []string) {
+	s.rooms = slices.DeleteFunc(s.rooms, func(m lostRoom) bool { return !slices.Contains(allowed, m.name) })
+}
+
 // saveLocked remembers a client that has just been lost, before it is taken out of its rooms.
 func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 	if r.window == 0 {
 		return
 	}
-	s := &lostSession{
-		at: time.Now(), id: c.id, userID: c.userID, user: c.user.Load(), began: c.began, rooms: slices.Clone(c.rooms),
-		started: c.started, sent: c.sent, until: r.space.counter, unacked: unsent, client: c, size: int64(1024 + 64*len(c.rooms)),
-	}
+	s := r.shelf.session(c)
+	s.at, s.began, s.started, s.until, s.unacked, s.client, s.size = time.Now(), c.began, c.started, r.space.counter, unsent, c, int64(1024+64*len(c.rooms))
 	if c.rare != nil {
 		s.values, s.came, s.caught = c.rare.values, c.rare.came, c.rare.caught
 		s.unacked = slices.Concat(c.rare.unacked, unsent)
@@ -144,14 +154,6 @@ func (r *recovery) throughLocked(c *Client) {
 	if s := r.lost[c.pid]; s != nil && s.client == c {
 		s.client = nil
 	}
-}
-
-// given are the rooms of the session's last token.
-func (s *lostSession) given() []string {
-	if s.user == nil {
-		return nil
-	}
-	return s.user.Rooms
 }
 
 func (r *recovery) growLocked(size int64) {
@@ -341,10 +343,10 @@ func (s *lostSession) missed(k *kept) bool {
 	}
 	return slices.Contains(to.clients, s.id) || slices.Contains(to.users, s.userID) ||
 		slices.ContainsFunc(to.rooms, func(name string) bool {
-			return slices.ContainsFunc(s.rooms, func(m membership) bool { return m.room.name == name && m.since < k.number })
+			return slices.ContainsFunc(s.rooms, func(m lostRoom) bool { return m.name == name && m.since < k.number })
 		})
 }
 
 func (s *lostSession) inRoom(name string) bool {
-	return slices.ContainsFunc(s.rooms, func(m membership) bool { return m.room.name == name })
+	return slices.ContainsFunc(s.rooms, func(m lostRoom) bool { return m.name == name })
 }

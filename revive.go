@@ -70,22 +70,21 @@ func (c *Client) snapLocked(back time.Time) {
 	if sp.hub.keeper() == nil || c.pid == (pid{}) || c.rare != nil && len(c.rare.values) > 0 {
 		return // what the host has Set stays in this process
 	}
-	if s := sp.snapshotLocked(c.id, c.userID, c.User().Rooms, c.began, c.rooms); s != nil {
+	if s := sp.snapshotLocked(c.id, c.userID, c.User().Rooms, c.began, c.roomNamesLocked()); s != nil {
 		s.Last, s.Back = c.sent.last, back
 		c.rareLocked().snapshot = s
 	}
 }
 
 // snapshotLocked is a session with these rooms, given and joined. nil: it is not known up to where it has seen one of them.
-func (sp *space) snapshotLocked(id, user string, given []string, began uint32, rooms []membership) *snapshot {
+func (sp *space) snapshotLocked(id, user string, given []string, began uint32, rooms []string) *snapshot {
 	s := &snapshot{ID: id, User: user, Epoch: sp.epoch, Given: given, Seen: sp.seenLocked(), Rooms: make([]roomPlace, len(rooms))}
 	if n := sp.hub.nodes; n != nil {
 		if s.Born = time.Unix(int64(began), 0); s.Born.Before(n.born) {
 			s.Born = n.born
 		}
 	}
-	for i := range rooms {
-		name := rooms[i].room.name
+	for i, name := range rooms {
 		end, known := sp.hub.journal.endLocked(sp, name)
 		if !known {
 			return nil

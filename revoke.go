@@ -102,7 +102,7 @@ func (sp *space) revokedBy(r *Revocation) (found []*Client) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	for p, s := range sp.recovery.lost {
-		if r.UserID != "" && s.userID == r.UserID || r.TokenID != "" && s.user != nil && s.user.TokenID == r.TokenID {
+		if r.UserID != "" && s.userID == r.UserID || r.TokenID != "" && s.token == r.TokenID {
 			sp.recovery.removeLocked(p, s)
 		}
 	}

@@ -63,7 +63,7 @@ func run(p plan, rates string, rounds int, only, out string) error {
 	}
 	var all []*row
 	for _, p := range plans {
-		all = append(all, &row{plan: p, nodes: 1, alone: true}, &row{plan: p, nodes: 1}, &row{plan: p, nodes: 2}, &row{plan: p, nodes: 3})
+		all = append(all, &row{plan: p, nodes: 1, alone: true}, &row{plan: p, nodes: 3, alone: true}, &row{plan: p, nodes: 1}, &row{plan: p, nodes: 2}, &row{plan: p, nodes: 3})
 	}
 	all = slices.DeleteFunc(all, func(r *row) bool { return !strings.Contains(r.name(), only) })
 	for range rounds { // in turn, so that a noisy minute is not one row's
@@ -91,7 +91,7 @@ func run(p plan, rates string, rounds int, only, out string) error {
 type row struct {
 	plan    plan
 	nodes   int
-	alone   bool // without Redis
+	alone   bool // without Redis: each room is on one node
 	figures []figures
 }
 
@@ -101,6 +101,8 @@ func (r *row) name() string {
 		load = fmt.Sprintf("%.0f messages/s", r.plan.rate)
 	}
 	switch {
+	case r.alone && r.nodes > 1:
+		return fmt.Sprintf("%s, %d nodes that share nothing", load, r.nodes)
 	case r.alone:
 		return load + ", 1 node without Redis"
 	case r.nodes == 1:
@@ -125,7 +127,7 @@ func (r *row) measure(binary string) (f figures, err error) {
 	if !r.alone {
 		args = append(args, "-redis", "redis://"+cache.Addr())
 	}
-	m := &measuring{plan: r.plan, cache: cache}
+	m := &measuring{plan: r.plan, cache: cache, apart: r.alone}
 	defer m.end()
 	for range r.nodes {
 		n, err := startNode(binary, args)

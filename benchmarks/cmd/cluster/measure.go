@@ -49,6 +49,7 @@ type measuring struct {
 	plan    plan
 	cache   *redistest.Server
 	nodes   []*node
+	apart   bool // a room is on one node
 	clients []*client
 	counts  counts
 	delays  delays
@@ -93,11 +94,15 @@ func (m *measuring) run() (f figures, err error) {
 	return after.less(before), err
 }
 
-// come has all clients join, room by room, each room's members on the nodes by turns.
+// come has all clients join, room by room, each room's members on the nodes by turns, or the rooms.
 func (m *measuring) come() error {
 	for room := range m.plan.rooms {
 		for i := range m.plan.members {
-			c, err := dial(m.nodes[i%len(m.nodes)].addr, fmt.Sprint("r", room), fmt.Sprintf("c%d-%d", room, i))
+			at := i
+			if m.apart {
+				at = room
+			}
+			c, err := dial(m.nodes[at%len(m.nodes)].addr, fmt.Sprint("r", room), fmt.Sprintf("c%d-%d", room, i))
 			if err != nil {
 				return err
 			}
