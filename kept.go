@@ -3,8 +3,6 @@ package chat
 import (
 	"bytes"
 	"strings"
-
-	"github.com/parleychat/chat/internal/socketio"
 )
 
 // kept is an event that a recovery may replay.
@@ -36,17 +34,22 @@ const (
 type keptEvent struct {
 	outgoing
 	to          audience
-	room, other [1]string
+	room, other [1]string // most audiences are of such
 }
 
-// put returns copies, without the packets: they have been sent, and are made again when somebody comes back.
-func (s *shelf) put(to *audience, o *outgoing) (*audience, *outgoing) {
+func (s *shelf) event() *keptEvent {
 	if len(s.events) == 0 {
 		s.events = make([]keptEvent, shelfPiece)
 	}
 	k := &s.events[0]
 	s.events = s.events[1:]
-	k.to = *to
+	return k
+}
+
+// put returns a copy of an event that is for to.
+func (s *shelf) put(to *audience, o *outgoing) *keptEvent {
+	k := s.event()
+	k.outgoing, k.to = *o, *to
 	if len(to.rooms) == 1 {
 		k.room[0] = to.rooms[0]
 		k.to.rooms = k.room[:]
@@ -59,11 +62,14 @@ func (s *shelf) put(to *audience, o *outgoing) (*audience, *outgoing) {
 		k.other[0] = to.notUsers[0]
 		k.to.notUsers = k.other[:]
 	}
-	k.outgoing = outgoing{
-		space: o.space, name: o.name, number: o.number, seq: o.seq, origin: o.origin, author: o.author,
-		args: socketio.Encoded{JSON: s.copy(o.args.JSON), Attachments: o.args.Attachments},
-	}
-	return &k.to, &k.outgoing
+	s.strip(k)
+	return k
+}
+
+// strip takes what does not lie here out of an event. Its packets have been sent, and are made again when somebody comes back.
+func (s *shelf) strip(k *keptEvent) {
+	k.args.JSON = s.copy(k.args.JSON)
+	k.encodings, k.aliased = encodings{}, nil
 }
 
 func (s *shelf) copy(text []byte) []byte {

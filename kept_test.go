@@ -26,8 +26,8 @@ func TestShelf(t *testing.T) {
 		}
 		o := &outgoing{name: "e", args: socketio.Encoded{JSON: scratch}, number: uint64(i), seq: uint64(2 * i), author: "a", origin: origin{tag: "t"}}
 		o.packet(&Client{protocol: 4, space: &space{name: "/"}})
-		keptTo, kept := s.put(to, o)
-		all = append(all, pair{keptTo, kept})
+		k := s.put(to, o)
+		all = append(all, pair{&k.to, &k.outgoing})
 		clear(scratch)
 		*to, *o = audience{}, outgoing{}
 	}

@@ -244,24 +244,19 @@ func (l *roomLog) putOut(s *appended, enc socketio.Encoded, over bool) (ok, deli
 	}
 	l.end = s.Entry.Seq
 	l.known.Store(true)
-	e := &entryEvent{}
+	e := sp.recovery.eventLocked()
 	sp.numberLocked(&e.outgoing, "new_message", enc)
 	e.author, e.seq = s.Entry.UserID, s.Entry.Seq
 	e.room[0] = l.name
 	e.to.rooms = e.room[:]
 	if s.ackLocked(enc, sp.counter) && !sp.set.echo {
-		e.sender[0] = s.from.client.id
-		e.to.notClients = e.sender[:]
+		e.other[0] = s.from.client.id
+		e.to.notClients = e.other[:]
 	}
 	sp.bridgeEntryLocked(s, &e.to, enc)
-	return true, true, sp.deliverLocked(&e.to, &e.outgoing, true)
-}
-
-// entryEvent is an entry's event and whom it is for in one piece.
-type entryEvent struct {
-	outgoing
-	to           audience
-	room, sender [1]string
+	clients = sp.deliverLocked(&e.to, &e.outgoing, false)
+	sp.recovery.keepSentLocked(sp.counter, e)
+	return true, true, clients
 }
 
 // ackLocked queues the sender's ack, where somebody waits for one. It is false where the sender is away: then the entry is replayed to it

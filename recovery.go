@@ -105,18 +105,36 @@ func (r *recovery) tickLocked() {
 
 // keepLocked remembers an event.
 func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
-	if r.window == 0 {
-		return
+	if r.window > 0 {
+		r.keepEventLocked(number, r.shelf.put(to, o))
 	}
-	size := int64(256 + 2*len(o.args.JSON))
-	for _, a := range o.args.Attachments {
+}
+
+// eventLocked is an event that is going to be sent, and kept by keepSentLocked.
+func (r *recovery) eventLocked() *keptEvent {
+	if r.window == 0 {
+		return &keptEvent{}
+	}
+	return r.shelf.event()
+}
+
+// keepSentLocked remembers an event of eventLocked.
+func (r *recovery) keepSentLocked(number uint64, k *keptEvent) {
+	if r.window > 0 {
+		r.shelf.strip(k)
+		r.keepEventLocked(number, k)
+	}
+}
+
+func (r *recovery) keepEventLocked(number uint64, k *keptEvent) {
+	size := int64(256 + 2*len(k.args.JSON))
+	for _, a := range k.args.Attachments {
 		size += int64(len(a))
 	}
 	for len(r.events) > 0 && r.events[0].at < r.now-int64(r.window) { // the sweep alone would leave them for a quarter longer
 		r.dropFirstLocked()
 	}
-	to, o = r.shelf.put(to, o)
-	r.events = append(r.events, kept{number: number, at: r.now, to: to, event: o, size: size})
+	r.events = append(r.events, kept{number: number, at: r.now, to: &k.to, event: &k.outgoing, size: size})
 	r.growLocked(size)
 }
 
