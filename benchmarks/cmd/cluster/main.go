@@ -95,11 +95,15 @@ type row struct {
 	figures []figures
 }
 
-func (r *row) name() string {
-	load := "saturated"
+func (r *row) load() string {
 	if r.plan.rate > 0 {
-		load = fmt.Sprintf("%.0f messages/s", r.plan.rate)
+		return fmt.Sprintf("%.0f messages/s", r.plan.rate)
 	}
+	return "saturated"
+}
+
+func (r *row) name() string {
+	load := r.load()
 	switch {
 	case r.alone && r.nodes > 1:
 		return fmt.Sprintf("%s, %d nodes that share nothing", load, r.nodes)

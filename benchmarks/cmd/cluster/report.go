@@ -45,10 +45,16 @@ func report(all []*row) string {
 	fmt.Fprintf(&b, "%d rooms of %d members each, who are on the nodes by turns; texts of 64 bytes by chat_message with an ack, saved in PostgreSQL (fsync=on), one Redis (AOF, everysec). "+
 		"Windows of %v, %d of each run in turn, medians. CPU is of all nodes together; the ratio is to one node without Redis in the same round. Nodes \"that share nothing\" are no cluster: each has the rooms of its own, so that what they cost more than one is that of more processes on this machine. Ms are from a message's being sent to a member of the room, on another node where there is one.\n\n", p.rooms, p.members, p.window, len(all[0].figures))
 	b.WriteString("| run | messages/s | deliveries/s | µs of CPU a delivery | ratio | ms to a member | p99 | Redis's µs a delivery | Redis's commands a message | bytes in | bytes out |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
-	var base *row
+	var base, apart *row
+	var beside []string
 	for _, r := range all {
-		if r.alone && r.nodes == 1 {
+		switch {
+		case r.alone && r.nodes == 1:
 			base = r
+		case r.alone:
+			apart = r
+		case r.nodes == apart.nodes:
+			beside = append(beside, fmt.Sprintf("%.2f (%s)", r.ratio(apart), r.load()))
 		}
 		redis := func(of func(figures) float64, format string) string {
 			if r.alone {
@@ -61,7 +67,7 @@ func report(all []*row) string {
 			redis(figures.redisCPU, "%.2f"), redis(func(f figures) float64 { return f.perMessage(f.commands) }, "%.1f"),
 			redis(func(f figures) float64 { return f.perMessage(f.in) }, "%.0f"), redis(func(f figures) float64 { return f.perMessage(f.out) }, "%.0f"))
 	}
-	fmt.Fprintf(&b, "\nWanted: a ratio of at most %.1f.\n", mostRatio)
+	fmt.Fprintf(&b, "\nWanted: a ratio of at most %.1f. Beside as many nodes that share nothing, those of a cluster cost %s.\n", mostRatio, strings.Join(beside, ", "))
 	b.WriteString(million(all))
 	return b.String()
 }
