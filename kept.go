@@ -25,7 +25,7 @@ type shelf struct {
 }
 
 const (
-	shelfPiece = 64 // events or sessions
+	shelfPiece = 69 // events or sessions: of some 350 bytes each they fill 24 KB, one of the allocator's sizes
 	shelfText  = 64 << 10
 	shelfNames = 16 << 10
 )
