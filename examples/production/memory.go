@@ -17,7 +17,7 @@ func spare(getenv func(string) string) {
 }
 
 const (
-	giveBackEvery = 20 * time.Second
+	giveBackEvery = 10 * time.Second
 	// busyCycles is how many collections a second say that what is free will be used again at once.
 	busyCycles = 1
 	// giveBackShare bounds what it costs: a collection of a large heap is followed by so many times its length without another. Where the machine is busy its length is mostly
