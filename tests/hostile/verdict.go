@@ -9,11 +9,11 @@ import (
 
 const (
 	costMost = 1.3                    // of a delivery's CPU in quiet
-	heapMore = 16 << 20               // bytes that live a minute behind the attacks and did not before them: what attackers have left for those who come back
+	heapMore = 12 << 20               // bytes that live a minute behind the attacks and did not before them: what attackers have left for those who come back
 	heapPart = 8 << 20                // and when that is over: records of goroutines, tables, keys that SQLite's store puts off
-	rssSoon  = 2                      // of the resident memory before, then: between what attackers have left is room that cannot be given back
-	rssMore  = 1.5                    // and when it is over
-	rssPart  = 16 << 20               // and what the runtime and SQLite keep of the most that they have needed
+	rssSoon  = 1.5                    // of the resident memory before, then: between what attackers have left is room that cannot be given back
+	rssMore  = 1.3                    // and when it is over
+	rssPart  = 8 << 20                // and what the runtime and SQLite keep of the most that they have needed
 	pingMost = heartbeat + pingAnswer // between two pings
 	enough   = 150                    // samples of a profile, below which its share says nothing
 )
