@@ -318,13 +318,14 @@ func (sp *space) findLost(ctx context.Context, t *ticket) {
 	}
 	t.lost = lost
 	gone := sp.lostRooms(&User{Rooms: lost.given}, &t.user)
-	stand := t.standIn(lost.id, lost.userID)
+	stand := t.standIn(strings.Clone(lost.id), strings.Clone(lost.userID)) // the host may keep what it is shown, and a shelf's piece with it
 	if lost.values != nil {
 		stand.rare = &rare{values: lost.values}
 	}
 	for _, m := range lost.rooms {
-		if !slices.Contains(gone, m.name) && sp.mayHaveBack(ctx, stand, m.name) {
-			t.allowed = append(t.allowed, m.name)
+		name := strings.Clone(m.name)
+		if !slices.Contains(gone, name) && sp.mayHaveBack(ctx, stand, name) {
+			t.allowed = append(t.allowed, name)
 		}
 	}
 }
