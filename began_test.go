@@ -1,0 +1,40 @@
+package chat
+
+import "testing"
+
+// A node that is cut off as it begins has sessions before it has read anything: what comes before its first notice is not older than they are, until it says that it has read that.
+func TestBegan(t *testing.T) {
+	n := &nodes{tag: "mymine", streams: make([]inStream, 4)}
+	for i, p := range []*publisher{{begun: 5}, {begun: 6, base: 1}, {begun: 7, hearsay: true}, {begun: 8, torn: true}} {
+		n.streams[i].from = map[string]*publisher{"theirs": p}
+	}
+	s := &snapshot{}
+	for i := range 6 { // two more than there are streams
+		s.Seen = append(s.Seen, seenPlace{Tag: "theirs", Stream: i})
+	}
+	if got := n.began(s); len(got) != 0 {
+		t.Error(got)
+	}
+	for i := range s.Seen {
+		s.Seen[i].Read = true
+	}
+	if got := n.began(s); len(got) != 2 || got[0] != (beginning{counter: 5}) || got[3] != (beginning{counter: 8, torn: true}) {
+		t.Error(got)
+	}
+}
+
+func TestReceivedSaysWhatWasRead(t *testing.T) {
+	h, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.Shutdown(t.Context()) }()
+	n := &nodes{hub: h.core, tag: "mymine", streams: make([]inStream, 2)}
+	n.relay = relay{nodes: n, numbers: make([]uint64, 2)}
+	own := newNotice(noticePulse, n.tag, "", "")
+	numberNotice(own, 1)
+	n.Receive(1, own)
+	if all := n.received(); len(all) != 2 || all[0].Read || !all[1].Read {
+		t.Error(all)
+	}
+}
