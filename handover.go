@@ -180,15 +180,21 @@ func (sp *space) caughtUp(ctx context.Context, s *snapshot) bool {
 	return n.knowsAll(s)
 }
 
+// seenNumbers is Seen by the places.
+func (s *snapshot) seenNumbers() map[place]uint64 {
+	numbers := make(map[place]uint64, len(s.Seen))
+	for _, p := range s.Seen {
+		numbers[place{p.Tag, p.Stream}] = p.Number
+	}
+	return numbers
+}
+
 // sinceLocked appends the events that a session's node had not seen, in their order here. It is false where some of them are not kept any more.
 func (sp *space) sinceLocked(to []*outgoing, r *revival) ([]*outgoing, bool) {
 	if sp.hub.nodes == nil {
 		return to, true
 	}
-	seen := make(map[place]uint64, len(r.Seen))
-	for _, p := range r.Seen {
-		seen[place{p.Tag, p.Stream}] = p.Number
-	}
+	seen := r.seenNumbers()
 	began := sp.hub.nodes.began(&r.snapshot)
 	old := func(from place, number uint64, at int64) bool { // the session's node, which had nothing of the event's, began after it
 		if b, ok := began[from.stream]; ok && from.tag != sp.hub.nodes.tag { // its own events this node has before the stream has them

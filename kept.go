@@ -46,7 +46,7 @@ func (s *shelf) event() *keptEvent {
 	return k
 }
 
-// put returns a copy of an event that is for to.
+// put returns a copy of an event that is for to, to be stripped.
 func (s *shelf) put(to *audience, o *outgoing) *keptEvent {
 	k := s.event()
 	k.outgoing, k.to = *o, *to
@@ -62,7 +62,6 @@ func (s *shelf) put(to *audience, o *outgoing) *keptEvent {
 		k.other[0] = to.notUsers[0]
 		k.to.notUsers = k.other[:]
 	}
-	s.strip(k)
 	return k
 }
 
@@ -102,7 +101,9 @@ func (s *shelf) session(c *Client) *lostSession {
 	k := &s.sessions[0]
 	s.sessions = s.sessions[1:]
 	k.userID = s.name(c.userID)
-	if k.id = k.userID[len(k.userID)-min(len(c.id), len(k.userID)):]; k.id != c.id { // an anonymous user's id ends with it
+	if c.nameless() {
+		k.id = k.userID[len(anonymousPrefix):] // one text for both
+	} else {
 		k.id = s.name(c.id)
 	}
 	k.rooms, k.given = k.someRooms[:0], k.someGiven[:0]

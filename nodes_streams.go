@@ -145,24 +145,20 @@ func (n *nodes) received() (all []seenPlace) {
 
 // knowsAll tells whether this node has all that may be for a session and was published by nodes that the session's node had nothing of.
 func (n *nodes) knowsAll(s *snapshot) bool {
-	known := make(map[place]bool, len(s.Seen))
-	for _, p := range s.Seen {
-		known[place{p.Tag, p.Stream}] = true
-	}
-	began := n.began(s)
+	seen, began := s.seenNumbers(), n.began(s)
 	for i := range n.streams {
-		if b, ok := began[i]; (!ok || b.torn) && !n.streams[i].knowsAll(i, known, s.Born) {
+		if b, ok := began[i]; (!ok || b.torn) && !n.streams[i].knowsAll(i, seen, s.Born) {
 			return false
 		}
 	}
 	return true
 }
 
-func (st *inStream) knowsAll(stream int, known map[place]bool, after time.Time) bool {
+func (st *inStream) knowsAll(stream int, seen map[place]uint64, after time.Time) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for tag, p := range st.from {
-		if p.base > 0 && p.since.After(after) && !known[place{tag, stream}] {
+		if _, known := seen[place{tag, stream}]; !known && p.base > 0 && p.since.After(after) {
 			return false
 		}
 	}

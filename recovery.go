@@ -106,7 +106,7 @@ func (r *recovery) tickLocked() {
 // keepLocked remembers an event.
 func (r *recovery) keepLocked(number uint64, to *audience, o *outgoing) {
 	if r.window > 0 {
-		r.keepEventLocked(number, r.shelf.put(to, o))
+		r.keepSentLocked(number, r.shelf.put(to, o))
 	}
 }
 
@@ -118,15 +118,12 @@ func (r *recovery) eventLocked() *keptEvent {
 	return r.shelf.event()
 }
 
-// keepSentLocked remembers an event of eventLocked.
+// keepSentLocked remembers an event that lies on the shelf.
 func (r *recovery) keepSentLocked(number uint64, k *keptEvent) {
-	if r.window > 0 {
-		r.shelf.strip(k)
-		r.keepEventLocked(number, k)
+	if r.window == 0 {
+		return
 	}
-}
-
-func (r *recovery) keepEventLocked(number uint64, k *keptEvent) {
+	r.shelf.strip(k)
 	size := int64(256 + 2*len(k.args.JSON))
 	for _, a := range k.args.Attachments {
 		size += int64(len(a))
