@@ -31,7 +31,7 @@ type view struct {
 
 	last   uint64 // seq of the last live event of this session
 	told   bool   // the next live event may leave something out
-	left   bool   // a leave_room was sent since the last join_room that was answered
+	ended  bool   // the membership may have ended since the last join_room that was answered: by a leave_room, or by the policy while the page was away
 	behind bool   // history must be asked for
 	asking bool
 
@@ -111,7 +111,7 @@ func (p *page) tick(event string, t tick) {
 
 // fresh is the beginning of a session: it is in no room.
 func (v *view) fresh() {
-	v.state, v.last, v.told, v.asking, v.joinAt, v.left = out, 0, false, false, 0, false
+	v.state, v.last, v.told, v.asking, v.joinAt, v.ended = out, 0, false, false, 0, false
 	clear(v.ticks)
 	clear(v.present)
 }
@@ -122,7 +122,7 @@ func (v *view) lose() { v.state, v.asking, v.askAt = out, false, time.Time{} }
 // uncertain ends what was certain of the membership.
 func (v *view) uncertain() {
 	if v.state != out {
-		v.state = unsure
+		v.state, v.ended = unsure, true
 	}
 }
 
@@ -225,10 +225,10 @@ func (v *view) join() {
 			p.w.fail(nothingMore, "%s: joined %s in spite of the policy", p.name, v.name)
 		case a.OK:
 			p.note("in %s at %d", v.name, a.Seq)
-			if v.left && a.Seq < v.last { // the leave was not answered, but done: this is a membership of its own, which may begin on a node that is behind
+			if v.ended && a.Seq < v.last { // it did: this is a membership of its own, which may begin on a node that is behind
 				v.last = 0
 			}
-			v.state, v.joinAt, v.left = in, a.Seq, false
+			v.state, v.joinAt, v.ended = in, a.Seq, false
 			v.ticks.restart(p.w.ticks[v.name])
 			clear(v.present)
 			for _, m := range a.Members {
@@ -249,7 +249,7 @@ func (v *view) join() {
 }
 
 func (v *view) leave() {
-	v.state, v.left = leaving, true
+	v.state, v.ended = leaving, true
 	v.p.ask("leave_room", v.name, fields{"room": v.name}, func(a answer) {
 		if !a.OK {
 			v.p.w.fail(neverFalse, "%s: leave %s: %s", v.p.name, v.name, a.Error.Code)
