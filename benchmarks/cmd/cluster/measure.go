@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,7 +66,7 @@ func (m *measuring) run() (f figures, err error) {
 	var senders sync.WaitGroup
 	for room := range m.plan.rooms {
 		c := m.clients[room*m.plan.members+room%m.plan.members] // by turns on each node
-		senders.Go(func() { m.talk(c, stop) })
+		senders.Go(func() { m.talk(c, uint64(room), stop) })
 	}
 	wait := func(d time.Duration) error {
 		select {
@@ -128,18 +129,15 @@ func (m *measuring) come() error {
 	return nil
 }
 
-// talk says one thing after the other, each when the last one's ack has come, and at its pace if there is one.
-func (m *measuring) talk(c *client, stop chan struct{}) {
-	var pace <-chan time.Time
-	if m.plan.rate > 0 {
-		t := time.NewTicker(time.Duration(float64(time.Second) * float64(m.plan.rooms) / m.plan.rate))
-		defer t.Stop()
-		pace = t.C
-	}
-	for {
-		if pace != nil {
+// talk says one thing after the other, each when the last one's ack has come. At a rate it is as people are who know nothing of each other: the pauses are
+// exponentially distributed, and what is due while an ack is waited for is said at once after it.
+func (m *measuring) talk(c *client, seed uint64, stop chan struct{}) {
+	random := rand.New(rand.NewPCG(seed, 0)) // the same pauses in each run
+	for due := time.Now(); ; {
+		if m.plan.rate > 0 {
+			due = due.Add(time.Duration(random.ExpFloat64() * float64(time.Second) * float64(m.plan.rooms) / m.plan.rate))
 			select {
-			case <-pace:
+			case <-time.After(time.Until(due)):
 			case <-stop:
 				return
 			}
