@@ -45,6 +45,9 @@ func (j *journal) reader() {
 		j.readLocked(l, err)
 		j.catchLocked(l)
 		j.scheduleLocked(l)
+		j.mu.Unlock()
+		j.hub.engine.Help()
+		j.mu.Lock()
 	}
 	j.readers--
 }

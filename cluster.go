@@ -48,8 +48,9 @@ type ClusterHandler interface {
 	// Away: the cluster does not answer. Back: it does again, and what has been published meanwhile and is still there has been received.
 	Away(err error)
 	Back()
-	// Receive is called with what any node has published, this one too, stream by stream in their order. Nothing of data is kept.
-	Receive(stream int, data []byte)
+	// Receive is called with what any node has published, this one too, stream by stream in their order. Publications that have come together are best handed over
+	// together: what they bring a client is written with one call then. Nothing of them is kept.
+	Receive(stream int, publications ...[]byte)
 	// Lost: publications of the stream were removed before they could be received.
 	Lost(stream int)
 	// Signaled is called with what another node has signaled. Nothing of data is kept.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,8 +34,7 @@ type journal struct {
 	logs    map[roomKey]*roomLog
 	most    int        // that logs has had since it was made
 	ready   []*roomLog // have a queue, and nothing in the way
-	batches int        // under way
-	hanging int        // of those
+	saving  []*saving  // batches that are under way
 	reads   []*roomLog // wait for a reader
 	readers int
 	sweep   *time.Timer // runs while there are logs
@@ -185,16 +185,57 @@ type part struct {
 	saved []appended
 }
 
+// saving is a batch that is under way.
+type saving struct {
+	since time.Time
+	hangs bool
+	watch *time.Timer // until it hangs; nil: nothing waits for it
+}
+
 // startBatchesLocked begins a batch, unless one is under way that may yet end soon.
 func (j *journal) startBatchesLocked() {
-	soon := j.batches - j.hanging
-	if len(j.ready) == 0 || soon > 1 || soon == 1 && !j.manyLocked() {
+	if len(j.ready) == 0 {
 		return
 	}
-	if j.batches < batchesMost && j.tasks.enter() {
-		j.batches++
-		go j.batch()
+	soon := 0
+	for _, s := range j.saving {
+		if !s.hangs {
+			soon++
+		}
 	}
+	if soon > 1 || soon == 1 && !j.manyLocked() {
+		j.watchBatchesLocked()
+		return
+	}
+	if len(j.saving) < batchesMost && j.tasks.enter() {
+		s := &saving{since: time.Now()}
+		j.saving = append(j.saving, s)
+		go j.batch(s)
+	}
+}
+
+// watchBatchesLocked finds out when one hangs that something waits for. Most batches are over before anything does: a timer for each would wake the process.
+func (j *journal) watchBatchesLocked() {
+	for _, s := range j.saving {
+		if s.watch == nil {
+			s.watch = time.AfterFunc(batchHangs-time.Since(s.since), func() {
+				j.mu.Lock()
+				defer j.mu.Unlock()
+				if slices.Contains(j.saving, s) {
+					s.hangs = true
+					j.startBatchesLocked()
+				}
+			})
+		}
+	}
+}
+
+func (j *journal) savedLocked(s *saving) {
+	if s.watch != nil {
+		s.watch.Stop()
+	}
+	at := slices.Index(j.saving, s)
+	j.saving = slices.Delete(j.saving, at, at+1)
 }
 
 // manyLocked tells whether as much is ready as is worth a batch beside the one that is under way.
@@ -211,37 +252,25 @@ func (j *journal) manyLocked() bool {
 	return false
 }
 
-func (j *journal) batch() {
+func (j *journal) batch(s *saving) {
 	defer j.tasks.leave()
 	growStack(1)
-	var hangs, saved bool // guarded by mu
-	timer := time.AfterFunc(batchHangs, func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		if !saved {
-			hangs = true
-			j.hanging++
-			j.startBatchesLocked()
-		}
-	})
 	j.mu.Lock()
 	parts := j.takeLocked()
+	j.startBatchesLocked()
 	j.mu.Unlock()
 	ctx, cancel := context.WithTimeout(j.life, j.hub.set.timeouts.Store)
 	err := j.save(ctx, parts)
 	cancel()
-	timer.Stop()
 	j.mu.Lock()
-	j.batches--
-	if saved = true; hangs {
-		j.hanging--
-	}
+	j.savedLocked(s)
 	j.startBatchesLocked() // the next is being saved while this one is delivered
 	j.mu.Unlock()
 	if err == nil && j.hub.nodes != nil {
 		j.publish(parts)
 	}
 	j.deliver(parts, err)
+	j.hub.engine.Help()
 }
 
 // batchSize is what a batch holds.

@@ -152,7 +152,7 @@ func (a *appending) fail(err error) {
 	a.end(err)
 }
 
-// deliver sends saved entries to their room, in the order of the log, with those that a hole has held back before. Where it finds a hole before one it
+// deliver sends saved entries to their room, as far as into the outboxes (engineio.Server.Help writes them), in the order of the log, with those that a hole has held back before. Where it finds a hole before one it
 // returns what it did not deliver.
 func (l *roomLog) deliver(saved []appended) (held []appended) {
 	if l.space.hub.nodes != nil { // of another node they come in the order of its publications
@@ -238,6 +238,7 @@ func (l *roomLog) putOut(s *appended, enc socketio.Encoded, over bool) (ok, deli
 	if sp.closed {
 		return true, false, 0
 	}
+	defer l.flushLocked()
 	if old {
 		s.ackLocked(enc, 0)
 		return true, false, 0
@@ -254,9 +255,19 @@ func (l *roomLog) putOut(s *appended, enc socketio.Encoded, over bool) (ok, deli
 		e.to.notClients = e.other[:]
 	}
 	sp.bridgeEntryLocked(s, &e.to, enc)
-	clients = sp.deliverLocked(&e.to, &e.outgoing, false)
+	clients = sp.queueLocked(&e.to, &e.outgoing, false)
 	sp.recovery.keepSentLocked(sp.counter, e)
 	return true, true, clients
+}
+
+// flushLocked leaves the writing to who delivers a batch. With the default store each entry is a batch, and what the same client sends next is written with it where
+// another goroutine writes.
+func (l *roomLog) flushLocked() {
+	if l.space.hub.inMemory {
+		l.space.batch.Flush()
+	} else {
+		l.space.batch.FlushHelped()
+	}
 }
 
 // ackLocked queues the sender's ack, where somebody waits for one. It is false where the sender is away: then the entry is replayed to it
@@ -272,7 +283,7 @@ func (s *appended) ackLocked(enc socketio.Encoded, tag uint64) bool {
 	}
 	p := socketio.AckWith(a.client.wireName(), a.event.ackID, `{"ok":true,"message":`, enc, `}`)
 	p.Tag = tag
-	return a.client.sess.Send(p)
+	return a.client.space.batch.Send(a.client.sess, p)
 }
 
 // waitKnown returns when the Hub knows the end of a room's log, after which every entry is delivered live. Who asks for it

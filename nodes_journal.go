@@ -9,27 +9,27 @@ const holePatience = 50 * time.Millisecond
 // room's order does; the senders' patience ends by itself. While traffic is to go on without the cluster it does not wait.
 func (j *journal) publish(parts []part) {
 	n := j.hub.nodes
-	total := 0
-	for i := range parts {
-		total += len(parts[i].saved)
-	}
-	done := make(chan struct{}, total)
-	queued := 0
+	var ps []Publication
 	for i := range parts {
 		p := &parts[i]
 		stream := n.stream(p.log.space.name, p.log.name)
 		for k := range p.saved {
 			if b := p.saved[k].notice(n.tag); b != nil {
-				n.relay.add(stream, b, done)
-				queued++
+				ps = append(ps, Publication{stream, b})
 			}
 		}
 	}
+	done := make(chan struct{}, len(ps))
 	var away <-chan struct{}
 	if j.hub.set.local {
 		away = n.awaySoon()
+		for _, p := range ps {
+			n.relay.add(p.Stream, p.Data, done)
+		}
+	} else {
+		n.relay.addAll(j.life, ps, done)
 	}
-	for range queued {
+	for range ps {
 		select {
 		case <-done:
 		case <-away:

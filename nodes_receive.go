@@ -98,7 +98,8 @@ func (sp *space) takeEvent(ctx context.Context, note *notice, stream int) {
 	o := &outgoing{}
 	sp.numberLocked(o, name, enc)
 	o.origin = origin{note.tag, stream, note.number}
-	clients := sp.deliverLocked(to, o, true)
+	clients := sp.queueLocked(to, o, true)
+	sp.batch.FlushHelped()
 	sp.sawLocked(o.origin)
 	sp.mu.Unlock()
 	sp.hub.delivered(ctx, &Delivery{

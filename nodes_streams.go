@@ -61,7 +61,14 @@ func (n *nodes) Lost(stream int) {
 }
 
 // Receive implements ClusterHandler.
-func (n *nodes) Receive(stream int, data []byte) {
+func (n *nodes) Receive(stream int, publications ...[]byte) {
+	for _, data := range publications {
+		n.receive(stream, data)
+	}
+	n.hub.engine.Help()
+}
+
+func (n *nodes) receive(stream int, data []byte) {
 	tag, number, ok := readHead(data)
 	if !ok || stream < 0 || stream >= len(n.streams) {
 		n.unreadable(data)

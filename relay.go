@@ -45,6 +45,11 @@ type relayed struct {
 func (r *relay) add(stream int, notice []byte, done chan<- struct{}) (number uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.startLocked()
+	return r.queueLocked(stream, notice, done)
+}
+
+func (r *relay) queueLocked(stream int, notice []byte, done chan<- struct{}) (number uint64) {
 	r.numbers[stream]++
 	number = r.numbers[stream]
 	if done == nil && r.bytes > relayHolds {
@@ -54,8 +59,31 @@ func (r *relay) add(stream int, notice []byte, done chan<- struct{}) (number uin
 	numberNotice(notice, number)
 	r.queue = append(r.queue, relayed{Publication{stream, notice}, done})
 	r.bytes += len(notice)
-	r.startLocked()
 	return number
+}
+
+// addAll queues notices, for each of which done gets a value when it is published. Where nobody publishes the caller tries that itself, until ctx ends:
+// one goroutine fewer to wake.
+func (r *relay) addAll(ctx context.Context, ps []Publication, done chan<- struct{}) {
+	r.mu.Lock()
+	for _, p := range ps {
+		r.queueLocked(p.Stream, p.Data, done)
+	}
+	idle := !r.busy
+	r.busy = r.busy || r.nodes.tasks.enter()
+	mine := idle && r.busy
+	r.mu.Unlock()
+	if !mine {
+		return
+	}
+	marks, batch := r.take()
+	if err := r.try(ctx, marks, batch); err == nil {
+		if marks, batch = r.take(); len(marks)+len(batch) == 0 {
+			r.nodes.tasks.leave()
+			return
+		}
+	}
+	go r.work(marks, batch)
 }
 
 // mark queues marks; of the same key and field the last one counts.
@@ -71,62 +99,63 @@ func (r *relay) mark(marks ...Mark) {
 func (r *relay) startLocked() {
 	if !r.busy && r.nodes.tasks.enter() {
 		r.busy = true
-		go r.work()
+		go r.work(nil, nil)
 	}
 }
 
-// work publishes until there is nothing left. Marks go first: who reads them after a publication has come must find what it says.
-func (r *relay) work() {
+// work publishes what was taken, and then until there is nothing left.
+func (r *relay) work(marks []Mark, batch []relayed) {
 	defer r.nodes.tasks.leave()
 	growStack(1)
 	for {
-		marks, batch := r.take()
-		if len(marks) == 0 && len(batch) == 0 {
-			return
+		for pause := relayFirst; r.try(r.nodes.life, marks, batch) != nil; pause = min(2*pause, relayPause) {
+			if r.nodes.life.Err() != nil {
+				r.mu.Lock()
+				r.busy = false
+				r.mu.Unlock()
+				return
+			}
+			sleep(r.nodes.life, pause)
 		}
-		if len(marks) > 0 && !r.insist("mark", func(ctx context.Context) error { return r.nodes.of.Mark(ctx, marks) }) {
-			return
-		}
-		if len(batch) > 0 && !r.publishAll(batch) {
+		if marks, batch = r.take(); len(marks)+len(batch) == 0 {
 			return
 		}
 	}
 }
 
-func (r *relay) publishAll(batch []relayed) bool {
+// try publishes. Marks go first: who reads them after a publication has come must find what it says.
+func (r *relay) try(ctx context.Context, marks []Mark, batch []relayed) error {
+	if len(marks) > 0 {
+		if err := r.call(ctx, "mark", func(ctx context.Context) error { return r.nodes.of.Mark(ctx, marks) }); err != nil {
+			return err
+		}
+	}
+	if len(batch) == 0 {
+		return nil
+	}
 	ps := make([]Publication, len(batch))
 	for i := range batch {
 		ps[i] = batch[i].Publication
 	}
-	if !r.insist("publish", func(ctx context.Context) error { return r.nodes.of.Publish(ctx, ps) }) {
-		return false
+	if err := r.call(ctx, "publish", func(ctx context.Context) error { return r.nodes.of.Publish(ctx, ps) }); err != nil {
+		return err
 	}
 	for i := range batch {
 		if batch[i].done != nil {
 			batch[i].done <- struct{}{}
 		}
 	}
-	return true
+	return nil
 }
 
-// insist repeats f until it succeeds. It is false at the end of the Hub.
-func (r *relay) insist(what string, f func(context.Context) error) bool {
-	for pause := relayFirst; ; pause = min(2*pause, relayPause) {
-		ctx, cancel := context.WithTimeout(r.nodes.life, relayTimeout)
-		err := r.nodes.call(ctx, f)
-		cancel()
-		if err == nil {
-			return true
-		}
-		if r.nodes.life.Err() != nil {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.busy = false
-			return false
-		}
+func (r *relay) call(ctx context.Context, what string, f func(context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, relayTimeout)
+	defer cancel()
+	err := r.nodes.call(within, f)
+	if err != nil && ctx.Err() == nil {
 		r.nodes.failed(what, err)
-		sleep(r.nodes.life, pause)
 	}
+	return err
 }
 
 func (r *relay) take() (marks []Mark, batch []relayed) {

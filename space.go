@@ -194,12 +194,18 @@ func (sp *space) sendLocked(to *audience, event string, args socketio.Encoded, k
 }
 
 func (sp *space) deliverLocked(to *audience, o *outgoing, keep bool) (clients int) {
+	clients = sp.queueLocked(to, o, keep)
+	sp.batch.Flush()
+	return clients
+}
+
+// queueLocked is deliverLocked but for the writing, which sp.batch is told of afterwards.
+func (sp *space) queueLocked(to *audience, o *outgoing, keep bool) (clients int) {
 	sp.eachLocked(to, func(c *Client) {
 		sp.batch.Send(c.sess, o.packet(c))
 		c.sent.add(sp.counter, sp.recovery.aged)
 		clients++
 	})
-	sp.batch.Flush()
 	sp.hub.deliveries.Add(int64(clients))
 	if keep {
 		sp.recovery.keepLocked(sp.counter, to, o)

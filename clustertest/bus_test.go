@@ -26,14 +26,18 @@ func (h *history) add(format string, args ...any) {
 	h.lines = append(h.lines, fmt.Sprintf(format, args...))
 }
 
-func (h *history) Joined(name string)              { h.add("joined %s", name) }
-func (h *history) Up(n chat.Node)                  { h.add("up %s", n.Name) }
-func (h *history) Down(n chat.Node)                { h.add("down %s", n.Name) }
-func (h *history) Away(error)                      { h.add("away") }
-func (h *history) Back()                           { h.add("back") }
-func (h *history) Receive(stream int, data []byte) { h.add("%d %s", stream, data) }
-func (h *history) Lost(stream int)                 { h.add("lost %d", stream) }
-func (h *history) Signaled(data []byte)            { h.add("signal %s", data) }
+func (h *history) Joined(name string) { h.add("joined %s", name) }
+func (h *history) Up(n chat.Node)     { h.add("up %s", n.Name) }
+func (h *history) Down(n chat.Node)   { h.add("down %s", n.Name) }
+func (h *history) Away(error)         { h.add("away") }
+func (h *history) Back()              { h.add("back") }
+func (h *history) Receive(stream int, all ...[]byte) {
+	for _, data := range all {
+		h.add("%d %s", stream, data)
+	}
+}
+func (h *history) Lost(stream int)      { h.add("lost %d", stream) }
+func (h *history) Signaled(data []byte) { h.add("signal %s", data) }
 func (h *history) Answer(_ context.Context, question []byte) ([]byte, error) {
 	return question, nil
 }

@@ -103,13 +103,15 @@ func (r *recorder) Lost(stream int) {
 	r.alone("Lost", func() { r.t.Errorf("%s: Lost(%d)", r.self.Tag, stream) })
 }
 
-func (r *recorder) Receive(stream int, data []byte) {
+func (r *recorder) Receive(stream int, publications ...[]byte) {
 	r.note("Receive", func() {
 		if r.busy != "" || r.receiving[stream] {
 			r.t.Errorf("%s: Receive of stream %d during %q, or another of that stream", r.self.Tag, stream, r.busy)
 		}
 		r.receiving[stream] = true
-		r.received[stream] = append(r.received[stream], slices.Clone(data))
+		for _, data := range publications {
+			r.received[stream] = append(r.received[stream], slices.Clone(data))
+		}
 	})
 	runtime.Gosched()
 	r.note("Receive", func() { delete(r.receiving, stream) })

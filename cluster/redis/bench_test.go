@@ -27,8 +27,8 @@ func (c *counter) Away(error)      {}
 func (c *counter) Back()           {}
 func (c *counter) Lost(int)        {}
 func (c *counter) Signaled([]byte) {}
-func (c *counter) Receive(int, []byte) {
-	if c.left--; c.left == 0 {
+func (c *counter) Receive(_ int, all ...[]byte) {
+	if c.left -= len(all); c.left == 0 {
 		close(c.all)
 	}
 }

@@ -17,20 +17,17 @@ func appendPublication(entry, data []byte) []byte {
 
 var errEntry = errors.New("chat/redis: an entry that is none of this version's")
 
-// publications calls f with each publication of an entry. Nothing is called for an entry that is malformed.
-func publications(entry []byte, f func(data []byte)) error {
-	for rest := entry; len(rest) > 0; {
-		n, used := binary.Uvarint(rest)
-		if used <= 0 || n > uint64(len(rest)-used) {
-			return errEntry
-		}
-		rest = rest[used+int(n):]
-	}
+// appendPublications appends the publications of an entry; none of one that is malformed.
+func appendPublications(to [][]byte, entry []byte) ([][]byte, error) {
+	before := len(to)
 	for len(entry) > 0 {
 		n, used := binary.Uvarint(entry)
+		if used <= 0 || n > uint64(len(entry)-used) {
+			return to[:before], errEntry
+		}
 		end := used + int(n)
-		f(entry[used:end:end])
+		to = append(to, entry[used:end:end])
 		entry = entry[end:]
 	}
-	return nil
+	return to, nil
 }

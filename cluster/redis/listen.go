@@ -82,11 +82,13 @@ func (c *Cluster) hear(ctx context.Context, message []byte) error {
 	}
 	switch kind {
 	case kindSignal:
-		return publications(rest, func(data []byte) {
+		signals, err := appendPublications(nil, rest)
+		for _, data := range signals {
 			if ctx.Err() == nil {
 				c.signaled(data)
 			}
-		})
+		}
+		return err
 	case kindChanged:
 		select {
 		case c.poke <- struct{}{}:

@@ -36,14 +36,18 @@ func (p *peer) add(format string, args ...any) {
 	p.changed = make(chan struct{})
 }
 
-func (p *peer) Joined(name string)              { p.add("joined %s", name) }
-func (p *peer) Up(n chat.Node)                  { p.add("up %s", n.Name) }
-func (p *peer) Down(n chat.Node)                { p.add("down %s", n.Name) }
-func (p *peer) Away(err error)                  { p.add("away %v", err) }
-func (p *peer) Back()                           { p.add("back") }
-func (p *peer) Receive(stream int, data []byte) { p.add("%d %s", stream, data) }
-func (p *peer) Lost(stream int)                 { p.add("lost %d", stream) }
-func (p *peer) Signaled(data []byte)            { p.add("signal %s", data) }
+func (p *peer) Joined(name string) { p.add("joined %s", name) }
+func (p *peer) Up(n chat.Node)     { p.add("up %s", n.Name) }
+func (p *peer) Down(n chat.Node)   { p.add("down %s", n.Name) }
+func (p *peer) Away(err error)     { p.add("away %v", err) }
+func (p *peer) Back()              { p.add("back") }
+func (p *peer) Receive(stream int, all ...[]byte) {
+	for _, data := range all {
+		p.add("%d %s", stream, data)
+	}
+}
+func (p *peer) Lost(stream int)      { p.add("lost %d", stream) }
+func (p *peer) Signaled(data []byte) { p.add("signal %s", data) }
 func (p *peer) Answer(_ context.Context, question []byte) ([]byte, error) {
 	return question, nil
 }

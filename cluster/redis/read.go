@@ -15,9 +15,11 @@ import (
 
 const (
 	readMost = 64 // entries of a stream that are read at once
-	// readPause is how long a reader waits before it asks again where entries come so quickly that it has just been answered twice within two of it. Each answer wakes it, and
-	// those that write to the clients, on every node; entries that come meanwhile share one.
+	// readPause is how long a reader waits before it asks again, where so many entries come that at least one more is to be expected meanwhile. Each answer wakes it, and those
+	// that write to the clients, on every node; entries that come in a pause share one. But a pause's end wakes it as well: where fewer come it would cost more than it saves.
 	readPause = 5 * time.Millisecond
+	// gapMost is what a gap between entries counts for at most, so that a rush after a silence is noticed soon.
+	gapMost = 8 * readPause
 )
 
 // A reader reads some streams of one server: all of them, or one where keys are on several servers.
@@ -32,7 +34,10 @@ type reader struct {
 	at      int // of the first cursor in block
 	look    []any
 	buffer  []byte
-	got     time.Time // when entries came last
+	all     [][]byte      // publications, in buffer
+	got     time.Time     // when entries came last
+	gap     time.Duration // between entries, of late
+	came    int           // entries in the last answer
 }
 
 func (c *Cluster) readers() []*reader {
@@ -91,8 +96,8 @@ func (r *reader) run(ctx context.Context) error {
 			behind, err = r.readBehind(ctx, conn)
 		} else {
 			behind, err = r.read(ctx, conn)
-			if !behind && err == nil {
-				r.rest(ctx)
+			if !behind && err == nil && r.hurried(time.Now()) {
+				sleep(ctx, readPause)
 			}
 		}
 		if err != nil {
@@ -105,14 +110,15 @@ func (r *reader) run(ctx context.Context) error {
 	}
 }
 
-// rest is the pause between two answers, when they come quickly.
-func (r *reader) rest(ctx context.Context) {
-	now := time.Now()
-	soon := now.Sub(r.got) < 2*readPause
-	if r.got = now; !soon {
-		return
+// hurried tells, after an answer, whether entries come so quickly that a pause is worth it.
+func (r *reader) hurried(now time.Time) bool {
+	if r.came == 0 {
+		return false
 	}
-	sleep(ctx, readPause)
+	gap := now.Sub(r.got) / time.Duration(r.came)
+	r.got = now
+	r.gap = (3*r.gap + min(gap, gapMost)) / 4
+	return r.gap < readPause
 }
 
 // place sets the cursors to the streams' ends, the first time. Later it finds out which streams have lost their end, and reads those again from the start: the Hub passes
@@ -147,6 +153,7 @@ func (r *reader) place(ctx context.Context, conn conn) error {
 func (r *reader) read(ctx context.Context, conn conn) (behind bool, err error) {
 	r.setCursors(r.block)
 	cmd := redis.NewCmd(ctx, r.block...)
+	r.came = 0
 	if err := conn.Process(ctx, cmd); errors.Is(err, redis.Nil) {
 		return false, nil
 	} else if err != nil {
@@ -200,6 +207,7 @@ func (r *reader) receive(reply any, gone []bool) (behind bool, err error) {
 	default:
 		return false, fmt.Errorf("chat/redis: XREAD returned a %T", reply)
 	}
+	r.came = 0
 	for _, p := range pairs {
 		pair, _ := p.([]any)
 		if len(pair) != 2 {
@@ -217,6 +225,7 @@ func (r *reader) receive(reply any, gone []bool) (behind bool, err error) {
 		if err := r.entries(i, entries); err != nil {
 			return false, err
 		}
+		r.came += len(entries)
 		behind = behind || len(entries) == readMost
 	}
 	return behind, nil
@@ -238,17 +247,23 @@ func (r *reader) entries(i int, entries []any) error {
 	if c.hasLeft() {
 		return errLeft
 	}
+	r.buffer, r.all = r.buffer[:0], r.all[:0]
+	last := r.cursors[i]
 	for _, e := range entries {
 		name, value, err := readEntry(e)
 		if err != nil {
 			return err
 		}
-		r.buffer = append(r.buffer[:0], value...)
-		if err := publications(r.buffer, func(data []byte) { c.h.Receive(r.streams[i], data) }); err != nil {
+		begin := len(r.buffer)
+		r.buffer = append(r.buffer, value...)
+		if r.all, err = appendPublications(r.all, r.buffer[begin:]); err != nil {
 			c.log.Error("chat/redis: an entry cannot be read", "stream", r.keys[i], "error", err)
 		}
-		r.cursors[i] = name
+		last = name
 	}
+	c.h.Receive(r.streams[i], r.all...)
+	r.cursors[i] = last
+	clear(r.all)
 	if cap(r.buffer) > bufferMost {
 		r.buffer = nil
 	}

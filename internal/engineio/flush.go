@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"errors"
+	"math"
 	"os"
 	"runtime"
 	"sync"
@@ -29,19 +30,18 @@ func (f *flusher) add(s *Session) {
 	f.mu.Unlock()
 }
 
-// addAll takes the sessions of list up to the first of another server, and says how many those were.
-func (f *flusher) addAll(list []*Session) int {
+// addAll takes the sessions of list up to the first of another server, and says how many those were. helped: the caller is about to help.
+func (f *flusher) addAll(list []*Session, helped bool) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i, s := range list {
-		if &s.srv.flush != f {
-			f.hireLocked()
-			return i
-		}
-		f.linkLocked(s)
+	for n < len(list) && &list[n].srv.flush == f {
+		f.linkLocked(list[n])
+		n++
 	}
-	f.hireLocked()
-	return len(list)
+	if !helped || f.n >= backlog {
+		f.hireLocked()
+	}
+	return n
 }
 
 func (f *flusher) linkLocked(s *Session) {
@@ -62,15 +62,45 @@ const (
 	backlog = 256
 )
 
+func (f *flusher) hire() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hireLocked()
+}
+
 func (f *flusher) hireLocked() {
-	want := min(1+f.n/backlog, runtime.GOMAXPROCS(0))
-	for ; f.workers < want; f.workers++ {
+	for f.shortLocked() {
+		f.workers++
 		f.gate.add()
 		go f.work()
 	}
 }
 
-// take moves up to share sessions into list.
+// shortLocked tells whether one more worker is wanted.
+func (f *flusher) shortLocked() bool {
+	return f.n > 0 && f.workers < min(1+f.n/backlog, runtime.GOMAXPROCS(0))
+}
+
+// help makes the caller's goroutine a worker, where one is wanted, for what waits now. A goroutine that is begun for that wakes a thread, and what
+// many small sends cost most is waking.
+func (f *flusher) help() {
+	f.mu.Lock()
+	n := f.n
+	if !f.shortLocked() {
+		f.mu.Unlock()
+		return
+	}
+	f.workers++
+	f.gate.add()
+	f.mu.Unlock()
+	if f.write(n) {
+		f.gate.done()
+	} else { // others have sent meanwhile
+		go f.work()
+	}
+}
+
+// take moves up to share sessions into list. Where there are none the worker does not count any more.
 func (f *flusher) take(list []*Session) []*Session {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,19 +122,33 @@ func (f *flusher) take(list []*Session) []*Session {
 func (f *flusher) work() {
 	// Whoever is about to send goes first: what they send to the same sessions is written with the same calls.
 	runtime.Gosched()
+	f.write(math.MaxInt)
+	f.gate.done()
+}
+
+// write is a worker's work. It is false after most sessions, with some that are waiting still.
+func (f *flusher) write(most int) bool {
 	w := workers.Get().(*worker)
-	for {
+	defer workers.Put(w)
+	for had := 0; ; had += len(w.list) {
+		if had >= most && f.waiting() {
+			return false
+		}
 		w.list = f.take(w.list[:0])
 		if len(w.list) == 0 {
-			break
+			return true
 		}
 		for i, s := range w.list {
 			w.flush(s)
 			w.list[i] = nil
 		}
 	}
-	workers.Put(w)
-	f.gate.done()
+}
+
+func (f *flusher) waiting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.head != nil
 }
 
 // now writes the queue of a session that has been marked dirty from the caller's goroutine.

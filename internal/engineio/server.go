@@ -55,6 +55,10 @@ func (srv *Server) now() time.Duration { return time.Since(srv.epoch) }
 // Refuse answers every later handshake with r; sessions that exist go on.
 func (srv *Server) Refuse(r *Refusal) { srv.refusal.Store(r) }
 
+// Help writes what has been sent with Batch.FlushHelped. It may write what others have sent as well, up to as many sessions as wait when it is called;
+// like all writing it never waits for a connection.
+func (srv *Server) Help() { srv.flush.help() }
+
 // Len is the number of sessions whose Handler.Closed has not returned yet.
 func (srv *Server) Len() int { return int(srv.live.Load()) }
 

@@ -105,21 +105,14 @@ func (s *Session) Transport() string {
 // An outbox that would pass Config.Outbox ends the session with ReasonSlowConsumer: p and what is queued and not begun are dropped,
 // and the client has a second to take the farewell.
 func (s *Session) Send(p *Packet) bool {
-	ok, wake := s.push(p)
+	s.mu.Lock()
+	ok := s.roomLocked(p)
+	wake := ok && s.queueLocked(p)
+	s.mu.Unlock()
 	if wake {
 		s.srv.flush.add(s)
 	}
 	return ok
-}
-
-// push queues p. wake: the flusher is to be told.
-func (s *Session) push(p *Packet) (ok, wake bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.roomLocked(p) {
-		return false, false
-	}
-	return true, s.queueLocked(p)
 }
 
 // roomLocked tells whether p may be queued. A session that is out of room ends.
@@ -345,6 +338,7 @@ func (s *Session) ended(reason Reason, unsent []uint64) {
 type Batch struct {
 	dirty []*Session
 	later []*Session
+	full  *flusher // of a session that has much to write
 }
 
 // SendLater is Send for what is in no hurry: it leaves with the next packet that is, or with FlushLater. Many
@@ -386,19 +380,35 @@ func (b *Batch) FlushLater() {
 // Send is Session.Send without waking the writer; Flush wakes those of all the sessions sent to since the
 // last Flush.
 func (b *Batch) Send(s *Session, p *Packet) bool {
-	ok, wake := s.push(p)
-	if wake {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.roomLocked(p) {
+		return false
+	}
+	if s.queueLocked(p) {
 		b.dirty = append(b.dirty, s)
 	}
-	return ok
+	if s.dirty && s.queued > s.srv.cfg.Outbox/4 {
+		b.full = &s.srv.flush
+	}
+	return true
 }
 
 // Flush wakes the writers of all the sessions sent to since the last Flush.
-func (b *Batch) Flush() {
+func (b *Batch) Flush() { b.flush(false) }
+
+// FlushHelped is Flush for who calls Server.Help soon, and holds no lock then. Where an outbox is a quarter full, it does not count on that.
+func (b *Batch) FlushHelped() { b.flush(true) }
+
+func (b *Batch) flush(helped bool) {
 	// The sessions are mostly of one server.
 	for rest := b.dirty; len(rest) > 0; {
 		f := &rest[0].srv.flush
-		rest = rest[f.addAll(rest):]
+		rest = rest[f.addAll(rest, helped):]
+	}
+	if b.full != nil {
+		b.full.hire()
+		b.full = nil
 	}
 	clear(b.dirty)
 	b.dirty = b.dirty[:0]
