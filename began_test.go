@@ -38,3 +38,18 @@ func TestReceivedSaysWhatWasRead(t *testing.T) {
 		t.Error(all)
 	}
 }
+
+// A node that has published nothing at all has nothing that could be on its way.
+func TestWaitForNothing(t *testing.T) {
+	h, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.Shutdown(t.Context()) }()
+	n := &nodes{hub: h.core, tag: "mymine", streams: []inStream{{from: map[string]*publisher{}}}}
+	for number, want := range map[uint64]bool{0: true, 1: false} {
+		if got := n.waitReceived(t.Context(), &snapshot{}, seenPlace{Tag: "theirs", Number: number}); got != want {
+			t.Errorf("up to %d: %v", number, got)
+		}
+	}
+}

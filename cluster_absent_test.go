@@ -164,3 +164,41 @@ func TestClusterLossAtHandover(t *testing.T) {
 		})
 	}
 }
+
+// What a node that is gone had published before the session's node began may have reached a third node late, of which alone the node where the session goes has heard of it.
+func TestClusterHearsayAtHandover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+		gone, goneTag := newNode(t, bus, store)
+		late, lateTag := newNode(t, bus, store)
+		bus.Cut(lateTag)
+		emitThrice(t, gone)
+		shutDown(t, gone)
+		settle(t, 10*time.Second) // nothing of it can be on its way any more
+		began, _ := newNode(t, bus, store)
+		bob := chattest.Dial(t, began, as("bob"))
+		settle(t, 2*time.Second)
+		bus.Heal(lateTag)
+		settle(t, 2*time.Second)
+		ann := chattest.Dial(t, late, as("ann"))
+		settle(t, time.Second)
+		next, _ := newNode(t, bus, store)
+		for _, move := range []struct {
+			user string
+			c    *chattest.Client
+		}{{"ann", ann}, {"bob", bob}} {
+			pid, offset := move.c.Session()
+			move.c.Drop()
+			settle(t, time.Second)
+			back := chattest.Dial(t, next, as(move.user), chattest.Recover(pid, offset))
+			if !back.Recovered() {
+				t.Errorf("%s is not recovered", move.user)
+			}
+			back.None("e")
+		}
+		if bus.Tags()[0] == goneTag {
+			t.Error("the first node is not gone")
+		}
+	})
+}

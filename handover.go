@@ -45,6 +45,11 @@ type seenPlace struct {
 	Over   bool   `json:"o,omitempty"` // the node is gone: who has nothing of it gets nothing more
 	At     int64  `json:"a,omitempty"` // of one that is gone: when something came last, in nanoseconds since 1970
 	Read   bool   `json:"r,omitempty"` // of the session's node itself: it has received what it published first, and with that all that came after it up to now
+
+	// Which of all notices of the stream that the session's node has received was the node's first, and the last of one that is gone; 0: not known. A session that began on
+	// a node after another's last notice is not for what that one has published, however late others received it.
+	First  uint64 `json:"f,omitempty"`
+	Latest uint64 `json:"l,omitempty"`
 }
 
 // seenLocked is up to where the namespace has everything, for another node: not of events alone, or of a node that published none of late it would not be
@@ -173,11 +178,31 @@ func (sp *space) caughtUp(ctx context.Context, s *snapshot) bool {
 		return true
 	}
 	for _, p := range s.Seen {
-		if p.Stream < 0 || p.Stream >= len(n.streams) || !n.waitReceived(ctx, p) {
+		if p.Stream < 0 || p.Stream >= len(n.streams) || !n.waitReceived(ctx, s, p) {
 			return false
 		}
 	}
 	return n.knowsAll(s)
+}
+
+// reads is the tag of the session's node, where that has all of a stream since its own first notice.
+func (s *snapshot) reads(stream int) string {
+	for _, p := range s.Seen {
+		if p.Read && p.Stream == stream {
+			return p.Tag
+		}
+	}
+	return ""
+}
+
+// beganAfter are the nodes whose first notice the session's node has received after the last one of a node that is gone.
+func (s *snapshot) beganAfter(over seenPlace) (tags []string) {
+	for _, p := range s.Seen {
+		if over.Latest > 0 && p.Stream == over.Stream && p.First > over.Latest {
+			tags = append(tags, p.Tag)
+		}
+	}
+	return tags
 }
 
 // seenNumbers is Seen by the places.

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,7 +14,8 @@ import (
 type inStream struct {
 	mu      sync.Mutex // guards what follows; below a namespace's
 	from    map[string]*publisher
-	own     bool          // something of this node's own: it has all since its first notice
+	came    uint64        // notices
+	own     uint64        // which of them was the first of this node's own, from which on it has all; 0: none yet
 	changed chan struct{} // closed with the next notice; nil: nobody waits
 }
 
@@ -21,13 +23,16 @@ type inStream struct {
 type publisher struct {
 	base    uint64    // what was published before the first notice that was received
 	begun   uint64    // the Hub's counter when that one came
+	first   uint64    // which of all nodes' that one was, by inStream.came
+	latest  uint64    // the same of the last one
 	torn    bool      // since then a part of the stream was lost
 	since   time.Time // when that one came; by hearsay, when the node that says so had the last one
 	heard   time.Time // when the last one came
 	last    uint64
-	expect  uint64 // what the node says it has published: not received a tick later it may be lost
-	late    uint64 // what was looked for elsewhere for that reason
-	hearsay bool   // nothing was received: other nodes have said that it is over
+	expect  uint64   // what the node says it has published: not received a tick later it may be lost
+	late    uint64   // what was looked for elsewhere for that reason
+	hearsay bool     // nothing was received: other nodes have said that it is over
+	before  []string // tags of nodes whose first notice came later, by the same
 }
 
 // pulse lets others know from where on they receive what this node publishes in each stream.
@@ -76,8 +81,12 @@ func (n *nodes) receive(stream int, data []byte) {
 	}
 	st := &n.streams[stream]
 	st.mu.Lock()
+	st.came++
+	at := st.came
 	if tag == n.tag {
-		st.own = true
+		if st.own == 0 {
+			st.own = at
+		}
 		st.mu.Unlock()
 		return
 	}
@@ -94,10 +103,10 @@ func (n *nodes) receive(stream int, data []byte) {
 	n.take(stream, data) // before it counts as received: see space.seen
 	st.mu.Lock()
 	if p == nil {
-		p = &publisher{base: number - 1, begun: n.hub.counter.Load(), since: time.Now()}
+		p = &publisher{base: number - 1, begun: n.hub.counter.Load(), first: at, since: time.Now()}
 		st.from[tag] = p
 	}
-	p.last, p.heard, p.hearsay = number, time.Now(), false
+	p.last, p.latest, p.heard, p.hearsay = number, at, time.Now(), false
 	st.wakeLocked()
 	st.mu.Unlock()
 	if missing > 0 {
@@ -131,9 +140,15 @@ func (n *nodes) received() (all []seenPlace) {
 	for i := range n.streams {
 		st := &n.streams[i]
 		st.mu.Lock()
-		all[i].Read = st.own
+		all[i].Read, all[i].First = st.own > 0, st.own
 		for tag, p := range st.from {
-			all = append(all, seenPlace{Tag: tag, Stream: i, Number: p.last, At: p.heard.UnixNano()})
+			s := seenPlace{Tag: tag, Stream: i, Number: p.last, At: p.heard.UnixNano()}
+			if !p.hearsay && !p.torn {
+				if s.Latest = p.latest; p.base == 0 {
+					s.First = p.first
+				}
+			}
+			all = append(all, s)
 		}
 		st.mu.Unlock()
 	}
@@ -142,7 +157,7 @@ func (n *nodes) received() (all []seenPlace) {
 	for i := range all {
 		p := &all[i]
 		if _, live := n.live[p.Tag]; live || p.Tag == n.tag {
-			p.At = 0
+			p.At, p.Latest = 0, 0
 		} else {
 			p.Over = true
 		}
@@ -154,18 +169,22 @@ func (n *nodes) received() (all []seenPlace) {
 func (n *nodes) knowsAll(s *snapshot) bool {
 	seen, began := s.seenNumbers(), n.began(s)
 	for i := range n.streams {
-		if b, ok := began[i]; (!ok || b.torn) && !n.streams[i].knowsAll(i, seen, s.Born) {
+		if b, ok := began[i]; (!ok || b.torn) && !n.streams[i].knowsAll(i, seen, s) {
 			return false
 		}
 	}
 	return true
 }
 
-func (st *inStream) knowsAll(stream int, seen map[place]uint64, after time.Time) bool {
+func (st *inStream) knowsAll(stream int, seen map[place]uint64, s *snapshot) bool {
+	own := s.reads(stream)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for tag, p := range st.from {
-		if _, known := seen[place{tag, stream}]; !known && p.base > 0 && p.since.After(after) {
+		if _, known := seen[place{tag, stream}]; known || p.base == 0 || own != "" && slices.Contains(p.before, own) {
+			continue
+		}
+		if p.since.After(s.Born) {
 			return false
 		}
 	}
@@ -196,7 +215,7 @@ func (n *nodes) began(s *snapshot) map[int]beginning {
 
 // waitReceived waits until what a node has published in a stream up to a number has been received. It is false at the end of ctx, and where some of it was
 // published before this node has read the stream. Of a node that is gone nothing may come any more: it is not waited for longer than for what is on its way.
-func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
+func (n *nodes) waitReceived(ctx context.Context, s *snapshot, to seenPlace) bool {
 	if to.Tag == n.tag {
 		return true
 	}
@@ -210,16 +229,16 @@ func (n *nodes) waitReceived(ctx context.Context, to seenPlace) bool {
 		st.mu.Lock()
 		p := st.from[to.Tag]
 		if to.Over && (p == nil || p.hearsay && p.last < to.Number) { // the session must not get it when it goes on to a third node
-			p = &publisher{base: to.Number, last: to.Number, since: time.Unix(0, to.At), heard: time.Unix(0, to.At), hearsay: true}
+			p = &publisher{base: to.Number, last: to.Number, since: time.Unix(0, to.At), heard: time.Unix(0, to.At), hearsay: true, before: s.beganAfter(to)}
 			st.from[to.Tag] = p
 		}
 		if p != nil && p.last >= to.Number {
 			st.mu.Unlock()
 			return p.base <= to.Number
 		}
-		if _, live := n.node(to.Tag); p == nil && !live { // it had left before this node came
+		if _, live := n.node(to.Tag); p == nil && !live { // it had left before this node came, or never was in the cluster
 			st.mu.Unlock()
-			return false
+			return to.Number == 0
 		}
 		if st.changed == nil {
 			st.changed = make(chan struct{})

@@ -15,7 +15,7 @@ import (
 func TestClusterMutants(t *testing.T) {
 	for _, m := range []struct{ name, file, old, new string }{
 		{"what comes twice is taken twice", "nodes_streams.go", "if p != nil && number <= p.last {", "if p != nil && number == 0 {"},
-		{"a session does not wait for what its node has seen", "handover.go", "|| !n.waitReceived(ctx, p)", ""},
+		{"a session does not wait for what its node has seen", "handover.go", "|| !n.waitReceived(ctx, s, p)", ""},
 		{"a session misses what its node had not seen", "revive.go", "missed, ok := sp.sinceLocked(r.missed, r)", "missed, ok := r.missed, true"},
 		{"a dead node's users stay", "nodes.go", "sp.withoutNode(other.Name)", "_ = sp"},
 		{"a dead node is waited for", "nodes_streams.go", "p.Over = true", "p.Over = false"},
