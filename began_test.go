@@ -1,6 +1,9 @@
 package chat
 
-import "testing"
+import (
+	"context"
+	"testing"
+)
 
 // A node that is cut off as it begins has sessions before it has read anything: what comes before its first notice is not older than they are, until it says that it has read that.
 func TestBegan(t *testing.T) {
@@ -36,6 +39,23 @@ func TestReceivedSaysWhatWasRead(t *testing.T) {
 	n.Receive(1, own)
 	if all := n.received(); len(all) != 2 || all[0].Read || !all[1].Read {
 		t.Error(all)
+	}
+}
+
+// A session that was to be kept and goes to another node is taken off the queue, or waited for.
+func TestWithdrawWhatIsOnItsWay(t *testing.T) {
+	on := &keptBatch{done: make(chan struct{})}
+	k := keeping{vals: []Kept{{Key: "a"}, {Key: "b"}, {Key: "c"}}, went: map[string]*keptBatch{"d": on}}
+	if !k.withdraw(t.Context(), nil, "b") || len(k.vals) != 2 || k.vals[0].Key != "a" || k.vals[1].Key != "c" {
+		t.Error(k.vals)
+	}
+	if !k.withdraw(t.Context(), nil, "never kept") {
+		t.Error("what was not kept cannot be had")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if k.withdraw(ended, nil, "d") {
+		t.Error("what may be kept yet was given away")
 	}
 }
 

@@ -73,9 +73,9 @@ func TestClusterAbsentAtHandover(t *testing.T) {
 }
 
 // newNode is one more Hub of a cluster.
-func newNode(t *testing.T, bus *clustertest.Bus, store chat.Store) (hub *chat.Hub, tag string) {
+func newNode(t *testing.T, bus *clustertest.Bus, store chat.Store, opts ...chat.Option) (hub *chat.Hub, tag string) {
 	t.Helper()
-	hub = newHub(t, byUser(), chat.WithStore(store), chat.WithCluster(bus.Node()))
+	hub = newHub(t, append(opts, byUser(), chat.WithStore(store), chat.WithCluster(bus.Node()))...)
 	settle(t, 2*time.Second)
 	tags := bus.Tags()
 	return hub, tags[len(tags)-1]
@@ -163,6 +163,53 @@ func TestClusterLossAtHandover(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A session that a node has given away while it drains is not kept any more: whoever it went to may die, and what it was before would be had twice.
+func TestClusterDrainGivesAwayOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+		draining, _ := newNode(t, bus, store, chat.WithDrainPace(1))
+		second, secondTag := newNode(t, bus, store)
+		third, _ := newNode(t, bus, store)
+		closed := make(chan int, 4)
+		var clients []*chattest.Client
+		for i := range cap(closed) {
+			c := chattest.Dial(t, draining, as(fmt.Sprint("u", i)))
+			join(t, c, "r")
+			clients = append(clients, c)
+		}
+		settle(t, time.Second)
+		for i, c := range clients {
+			go func() {
+				c.WaitClosed()
+				closed <- i
+			}()
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- draining.Shutdown(t.Context()) }()
+		first := <-closed
+		settle(t, time.Second)
+		if len(closed) == cap(closed)-1 {
+			t.Fatal("it does not drain any more")
+		}
+		pid, offset := clients[first].Session()
+		user := as(fmt.Sprint("u", first))
+		there := chattest.Dial(t, second, user, chattest.Recover(pid, offset))
+		if !there.Recovered() {
+			t.Fatal("not recovered while the node drains")
+		}
+		bus.Kill(secondTag)
+		there.Drop()
+		settle(t, time.Second)
+		if back := chattest.Dial(t, third, user, chattest.Recover(pid, offset)); back.Recovered() {
+			t.Error("recovered from what was kept before it was given away")
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // What a node that is gone had published before the session's node began may have reached a third node late, of which alone the node where the session goes has heard of it.

@@ -67,7 +67,7 @@ func (sp *space) seenLocked() []seenPlace {
 	return seen
 }
 
-// answerSession gives a lost session away. One whose connection counts as alive here is cut first.
+// answerSession gives a lost session away, which is then nowhere else. One whose connection counts as alive here is cut first.
 func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover, error) {
 	sp := n.hub.spaces[q.Space]
 	secret, _, _ := parsePID(q.PID)
@@ -78,26 +78,43 @@ func (n *nodes) answerSession(ctx context.Context, q sessionQuestion) (handover,
 	sp.findLost(ctx, t)
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
+	a := sp.handoverLocked(t, secret, q.Offset)
+	if n.hub.draining.Load() && a.Snapshot != nil {
+		sp.mu.Unlock()
+		withdrawn := n.hub.keeping.withdraw(ctx, n.hub, sp.sessionKey(secret))
+		sp.mu.Lock()
+		if !withdrawn {
+			return handover{}, nil
+		}
+	}
+	if a.Snapshot == nil || sp.recovery.lost[secret] != t.lost {
+		return handover{}, nil
+	}
+	sp.recovery.removeLocked(secret, t.lost)
+	return a, nil
+}
+
+// handoverLocked is none where the session cannot be had elsewhere.
+func (sp *space) handoverLocked(t *ticket, secret pid, offset string) handover {
 	s := t.lost
 	if s == nil || sp.recovery.lost[secret] != s || len(s.values) > 0 { // what the host has Set stays in this process
-		return handover{}, nil
+		return handover{}
 	}
 	s.restrict(t.allowed)
 	a := handover{Snapshot: sp.snapshotLocked(s.id, s.userID, s.given, s.began, t.allowed)}
 	if a.Snapshot == nil {
-		return handover{}, nil
+		return handover{}
 	}
-	room := n.hub.set.limits.Outbox
-	ok := sp.recovery.eachMissedLocked(s, q.Offset, func(k *kept) bool {
+	room := sp.hub.set.limits.Outbox
+	ok := sp.recovery.eachMissedLocked(s, offset, func(k *kept) bool {
 		a.Missed = append(a.Missed, missedEvent{k.event.name, newArgsJSON(k.event.args)})
 		room -= int(k.size) / 2
 		return room >= 0
 	})
 	if !ok {
-		return handover{}, nil
+		return handover{}
 	}
-	sp.recovery.removeLocked(secret, s)
-	return a, nil
+	return a
 }
 
 // fetch looks for a session of another node: at that node, or at the keeper, which there is.
@@ -122,7 +139,7 @@ func (sp *space) fetch(ctx context.Context, t *ticket) (a handover) {
 			}
 		}
 	}
-	value, err := h.take(ctx, keptKey("session", sp.name, t.pid.String()))
+	value, err := h.take(ctx, sp.sessionKey(t.pid))
 	if err != nil {
 		h.log().ErrorContext(ctx, "chat: a session was not looked up", "error", err)
 		return a

@@ -172,7 +172,7 @@ func (c *Client) keepSnapshot(unsent []uint64) {
 		return // it holds nothing that does not encode
 	}
 	c.space.hub.keeping.add(c.space.hub, Kept{
-		Key: keptKey("session", c.space.name, c.pid.String()), Value: value, Until: time.Now().Add(c.space.hub.set.recoveryWindow),
+		Key: c.space.sessionKey(c.pid), Value: value, Until: time.Now().Add(c.space.hub.set.recoveryWindow),
 	})
 }
 
@@ -182,11 +182,20 @@ func keptKey(of ...string) string {
 	return of[0] + ":" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+func (sp *space) sessionKey(secret pid) string { return keptKey("session", sp.name, secret.String()) }
+
 // keeping is what is on its way to a Keeper.
 type keeping struct {
 	mu   sync.Mutex // guards what follows; innermost
 	vals []Kept
 	busy bool
+	went map[string]*keptBatch // of each key the one that it went with
+}
+
+// keptBatch is what goes to a Keeper with one call.
+type keptBatch struct {
+	done chan struct{} // closed when it is there, or failed
+	err  error         // set before done
 }
 
 // add has values kept, together with those that come meanwhile.
@@ -210,14 +219,44 @@ func (k *keeping) work(h *core) {
 		batch := k.vals[:min(len(k.vals), keepBatch)]
 		k.vals = k.vals[len(batch):]
 		k.busy = len(batch) > 0
+		b := &keptBatch{done: make(chan struct{})}
+		for _, v := range batch {
+			if k.went == nil {
+				k.went = map[string]*keptBatch{}
+			}
+			k.went[v.Key] = b
+		}
 		k.mu.Unlock()
 		if len(batch) == 0 {
 			return
 		}
-		if err := h.keep(batch); err != nil {
-			h.log().Error("chat: sessions were not kept", "error", err, "values", len(batch))
+		if b.err = h.keep(batch); b.err != nil {
+			h.log().Error("chat: sessions were not kept", "error", b.err, "values", len(batch))
 		}
+		close(b.done)
 	}
+}
+
+// withdraw takes back what was given to be kept under a key, if anything was. It is false where somebody else has taken it, or that cannot be known.
+func (k *keeping) withdraw(ctx context.Context, h *core, key string) bool {
+	k.mu.Lock()
+	if at := slices.IndexFunc(k.vals, func(v Kept) bool { return v.Key == key }); at >= 0 {
+		k.vals = slices.Delete(k.vals, at, at+1)
+		k.mu.Unlock()
+		return true
+	}
+	b := k.went[key]
+	k.mu.Unlock()
+	if b == nil {
+		return true
+	}
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return false
+	}
+	value, err := h.take(ctx, key)
+	return err == nil && (value != nil || b.err != nil)
 }
 
 // keeper is where sessions are kept: the cluster, or a store that can; nil: nowhere.
