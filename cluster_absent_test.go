@@ -249,3 +249,33 @@ func TestClusterHearsayAtHandover(t *testing.T) {
 		}
 	})
 }
+
+// A lease may begin and end while another node is cut off. What was said under it and comes later is over with it, though that node was never told of its end.
+func TestClusterLeaseNeverHeardOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+		stays, staysTag := newNode(t, bus, store)
+		join(t, chattest.Dial(t, stays, as("dora")), "r")
+		settle(t, time.Second)
+		bus.Cut(staysTag)
+		dies, diesTag := newNode(t, bus, store)
+		join(t, chattest.Dial(t, dies, as("ann")), "r")
+		settle(t, time.Second)
+		bus.Cut(diesTag)
+		join(t, chattest.Dial(t, dies, as("bob")), "r") // published when the lease is over
+		settle(t, 10*time.Second)
+		bus.Heal(staysTag)
+		settle(t, time.Second)
+		bus.Heal(diesTag)
+		settle(t, time.Second)
+		if m, err := stays.Room("r").Members(t.Context()); err != nil || len(m) != 3 {
+			t.Error(m, err)
+		}
+		bus.Kill(diesTag)
+		settle(t, time.Minute)
+		if m, err := stays.Room("r").Members(t.Context()); err != nil || len(m) != 1 {
+			t.Error(m, err)
+		}
+	})
+}

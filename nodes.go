@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -286,6 +288,9 @@ func (n *nodes) Up(other Node) {
 	delete(n.ended, other.Tag)
 	n.mu.Unlock()
 	n.hub.log().Info("chat: another node", "node", other.Name, "address", other.Address)
+	for _, sp := range n.hub.spaces {
+		sp.withoutFormer(other)
+	}
 	n.pulse()
 }
 
@@ -382,9 +387,21 @@ func (n *nodes) leaseName() string {
 	return n.name
 }
 
-// isFenced tells whether a lease is over: what comes in its name comes too late.
+// isFenced tells whether a lease is over: what comes in its name comes too late. Of one that began and ended while this node was cut off it has never heard, but for the next.
 func (n *nodes) isFenced(name string) bool {
+	tag, term := leaseTerm(name)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Contains(n.fenced, name)
+	if slices.Contains(n.fenced, name) {
+		return true
+	}
+	_, now := leaseTerm(n.live[tag].Name)
+	return term < now
+}
+
+// leaseTerm is the tag and the number of a lease's name: see ClusterHandler.Joined.
+func leaseTerm(name string) (tag string, term int) {
+	tag, number, _ := strings.Cut(name, ".")
+	term, _ = strconv.Atoi(number) // 0 where it is none
+	return tag, term
 }

@@ -181,6 +181,24 @@ func (sp *space) withoutNode(name string) {
 	}
 }
 
+// withoutFormer ends what a node has said under leases before the one that it has now: this node may have been cut off when they ended.
+func (sp *space) withoutFormer(now Node) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if sp.closed {
+		return
+	}
+	for _, r := range sp.rooms {
+		for _, p := range r.users {
+			for _, name := range slices.Clone(p.nodes) {
+				if tag, _ := leaseTerm(name); tag == now.Tag && name != now.Name {
+					sp.withoutLocked(p, name, sp.hub.set.grace)
+				}
+			}
+		}
+	}
+}
+
 // roomKept is how long a room that nobody of this node is in is watched at least.
 const roomKept = 10 * time.Second
 
