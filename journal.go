@@ -155,6 +155,9 @@ func (j *journal) addAtOnce(l *roomLog, a *appending) {
 
 // scheduleLocked puts a log where its next work is done.
 func (j *journal) scheduleLocked(l *roomLog) {
+	if len(l.waiters) > 0 && l.known.Load() { // it may have become known by an entry, while they waited for that
+		l.behind = true
+	}
 	switch {
 	case l.busy || l.listed || j.life.Err() != nil:
 	case l.readsFirstLocked():

@@ -489,3 +489,31 @@ func TestPostAtTheDeadline(t *testing.T) {
 		})
 	}
 }
+
+// Whoever comes into a room while its first message is being saved comes in when that is done.
+func TestJoinDuringTheFirstMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newHookedStore()
+		hub := newHub(t, byUser(), chat.WithStore(store))
+		ann := chattest.Dial(t, hub, as("ann"))
+		store.onAppend(func(ctx context.Context, e []chat.Entry) ([]chat.Appended, error) {
+			time.Sleep(time.Second)
+			return store.Store.Append(ctx, e)
+		})
+		posted := make(chan error, 1)
+		go func() {
+			_, err := hub.Room("r").Post(t.Context(), chat.Post{UserID: "bob", Text: "1"})
+			posted <- err
+		}()
+		time.Sleep(time.Millisecond)
+		begin := time.Now()
+		if a := join(t, ann, "r"); a.Seq != 1 || time.Since(begin) > time.Second {
+			t.Errorf("joined at %d after %v", a.Seq, time.Since(begin))
+		}
+		if err := <-posted; err != nil {
+			t.Error(err)
+		}
+		ann.None("new_message")
+	})
+}
