@@ -152,8 +152,8 @@ func (a *appending) fail(err error) {
 	a.end(err)
 }
 
-// deliver sends saved entries to their room, as far as into the outboxes (engineio.Server.Help writes them), in the order of the log, with those that a hole has held back before. Where it finds a hole before one it
-// returns what it did not deliver.
+// deliver puts saved entries into the outboxes of their room (the journal writes those), in the order of the log, with those that a hole has held back before. Where it
+// finds a hole before one it returns what it did not deliver.
 func (l *roomLog) deliver(saved []appended) (held []appended) {
 	if l.space.hub.nodes != nil { // of another node they come in the order of its publications
 		saved = append(l.held, saved...)
