@@ -331,6 +331,8 @@ func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 		case offset == s.came: // it was sent nothing here
 		case !ok || err != nil || epoch != r.space.epoch || n > r.space.counter:
 			return 0, false
+		case s.caught && n < s.started: // the offset is from before it was on other nodes: what it came back with was lost
+			return 0, false
 		default:
 			seen = max(n, s.started)
 		}
