@@ -139,7 +139,10 @@ func (n *nodes) past(stream int, data []byte) {
 		return
 	}
 	st.mu.Unlock()
-	if sp := n.hub.spaces[note.space]; sp != nil && note.kind == noticeEvent {
+	switch sp := n.hub.spaces[note.space]; {
+	case note.kind == noticeErased:
+		n.hub.eraseKept(note.body.string())
+	case note.kind == noticeEvent && sp != nil:
 		sp.takePast(&note, stream)
 	}
 	st.mu.Lock()
