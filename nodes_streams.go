@@ -139,10 +139,7 @@ func (n *nodes) past(stream int, data []byte) {
 		return
 	}
 	st.mu.Unlock()
-	switch sp := n.hub.spaces[note.space]; {
-	case note.kind == noticeErased:
-		n.hub.eraseKept(note.body.string())
-	case note.kind == noticeEvent && sp != nil:
+	if sp := n.hub.spaces[note.space]; sp != nil && note.kind == noticeEvent {
 		sp.takePast(&note, stream)
 	}
 	st.mu.Lock()

@@ -122,8 +122,8 @@ func (r *reader) hurried(now time.Time) bool {
 	return r.gap < readPause
 }
 
-// place sets the cursors to the streams' ends, the first time, and reads what is before them. Later it finds out which streams have lost their end, and reads those again
-// from the start: the Hub passes over what it has.
+// place sets the cursors to the streams' ends, the first time, and reads what is before them. Later it finds out which streams have lost their end, and reads those again from the start: the Hub passes
+// over what it has.
 func (r *reader) place(ctx context.Context, conn conn) error {
 	ends := make([]id, len(r.keys))
 	for i, key := range r.keys {
