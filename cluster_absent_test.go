@@ -279,3 +279,38 @@ func TestClusterLeaseNeverHeardOf(t *testing.T) {
 		}
 	})
 }
+
+// A session that comes back to a node has an offset of that node's from before. Where the connection dies with what the session was to catch up with, that offset must not
+// pass for one that has it.
+func TestClusterBackWhereItWas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+		first, _ := newNode(t, bus, store)
+		second, _ := newNode(t, bus, store)
+		bob := chattest.Dial(t, first, as("bob"))
+		emitThrice(t, first)
+		for range 3 {
+			bob.Expect("e")
+		}
+		pid, offset := bob.Session()
+		for i, c := range []struct {
+			hub    *chat.Hub
+			missed int // events on the way there
+			want   bool
+		}{{second, 0, true}, {first, 1, true}, {first, 0, false}} {
+			bob.Drop()
+			settle(t, time.Second)
+			for range c.missed {
+				if err := first.Emit("e", "missed"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			settle(t, time.Second)
+			bob = chattest.Dial(t, c.hub, as("bob"), chattest.Recover(pid, offset)) // nothing of what it is sent is read
+			if bob.Recovered() != c.want {
+				t.Fatalf("step %d: recovered %v", i, bob.Recovered())
+			}
+		}
+	})
+}
