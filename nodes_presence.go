@@ -165,6 +165,18 @@ func (sp *space) withoutLocked(p *presence, node string, within time.Duration) {
 
 // withoutNode ends what a node has said: its lease is over. Its users may come back to another node.
 func (sp *space) withoutNode(name string) {
+	sp.withoutLeases(func(lease string) bool { return lease == name })
+}
+
+// withoutFormer ends what a node has said under leases before the one that it has now: this node may have been cut off when they ended.
+func (sp *space) withoutFormer(now Node) {
+	sp.withoutLeases(func(lease string) bool {
+		tag, _ := leaseTerm(lease)
+		return tag == now.Tag && lease != now.Name
+	})
+}
+
+func (sp *space) withoutLeases(over func(name string) bool) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	if sp.closed {
@@ -172,26 +184,12 @@ func (sp *space) withoutNode(name string) {
 	}
 	for _, r := range sp.rooms {
 		if r.asking != nil {
-			r.asking.changes = slices.DeleteFunc(r.asking.changes, func(c presenceChange) bool { return c.node == name })
+			r.asking.changes = slices.DeleteFunc(r.asking.changes, func(c presenceChange) bool { return over(c.node) })
 			r.asking.again = true
 		}
 		for _, p := range r.users {
-			sp.withoutLocked(p, name, sp.hub.set.grace)
-		}
-	}
-}
-
-// withoutFormer ends what a node has said under leases before the one that it has now: this node may have been cut off when they ended.
-func (sp *space) withoutFormer(now Node) {
-	sp.mu.Lock()
-	defer sp.mu.Unlock()
-	if sp.closed {
-		return
-	}
-	for _, r := range sp.rooms {
-		for _, p := range r.users {
 			for _, name := range slices.Clone(p.nodes) {
-				if tag, _ := leaseTerm(name); tag == now.Tag && name != now.Name {
+				if over(name) {
 					sp.withoutLocked(p, name, sp.hub.set.grace)
 				}
 			}

@@ -69,9 +69,7 @@ func (r *relay) addAll(ctx context.Context, ps []Publication, done chan<- struct
 	for _, p := range ps {
 		r.queueLocked(p.Stream, p.Data, done)
 	}
-	idle := !r.busy
-	r.busy = r.busy || r.nodes.tasks.enter()
-	mine := idle && r.busy
+	mine := r.enterLocked()
 	r.mu.Unlock()
 	if !mine {
 		return
@@ -97,10 +95,18 @@ func (r *relay) mark(marks ...Mark) {
 }
 
 func (r *relay) startLocked() {
-	if !r.busy && r.nodes.tasks.enter() {
-		r.busy = true
+	if r.enterLocked() {
 		go r.work(nil, nil)
 	}
+}
+
+// enterLocked makes the caller the one that publishes, where nobody is.
+func (r *relay) enterLocked() bool {
+	if r.busy || !r.nodes.tasks.enter() {
+		return false
+	}
+	r.busy = true
+	return true
 }
 
 // work publishes what was taken, and then until there is nothing left.
