@@ -73,3 +73,26 @@ func TestWaitForNothing(t *testing.T) {
 		}
 	}
 }
+
+// marked is a cluster with these marks.
+type marked struct {
+	Cluster
+	all []Mark
+}
+
+func (m marked) Marks(context.Context, string) ([]Mark, error) { return m.all, nil }
+
+// A node may read its own marks before it is told of the lease that they belong to. They are not another node's: nobody would ever end them.
+func TestOwnMarksAreNoNews(t *testing.T) {
+	h, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.Shutdown(t.Context()) }()
+	all := []Mark{{Node: "mymine.1", Field: "ann"}, {Node: "mymine.2", Field: "ann"}, {Node: "theirs.2", Field: "bob"}, {Node: "mymine.2", Field: "bob"}}
+	n := &nodes{hub: h.core, tag: "mymine", of: marked{all: all}}
+	got, err := n.marks(t.Context(), "k")
+	if err != nil || len(got) != 1 || got[0] != all[2] {
+		t.Error(got, err)
+	}
+}

@@ -135,16 +135,21 @@ func (n *nodes) call(ctx context.Context, f func(context.Context) error) (err er
 	return f(ctx)
 }
 
-// marks are the cluster's of a key.
-func (n *nodes) marks(ctx context.Context, key string) (marks []Mark, err error) {
-	err = n.call(ctx, func(ctx context.Context) (err error) {
-		marks, err = n.of.Marks(ctx, key)
+// marks are what the other nodes have marked under a key. Its own are no news to a node; there may be some of a lease that it has yet to be told of.
+func (n *nodes) marks(ctx context.Context, key string) (others []Mark, err error) {
+	err = n.call(ctx, func(ctx context.Context) error {
+		all, err := n.of.Marks(ctx, key)
+		for _, m := range all {
+			if tag, _ := leaseTerm(m.Node); tag != n.tag {
+				others = append(others, m)
+			}
+		}
 		return err
 	})
 	if err != nil {
 		n.failed("marks", err)
 	}
-	return marks, err
+	return others, err
 }
 
 // stream is that of a room; of what is about more than one room it is that of the room without a name.

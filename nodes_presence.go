@@ -279,7 +279,7 @@ func (sp *space) askedPresence(r *room, marks []Mark, err error) bool {
 	}
 	r.asking, r.asked = nil, true
 	for _, p := range a.news {
-		if r.users[p.userID] == p && !slices.ContainsFunc(marks, func(m Mark) bool { return m.Field == p.userID && m.Node != sp.hub.nodes.leaseName() }) {
+		if r.users[p.userID] == p && !slices.ContainsFunc(marks, func(m Mark) bool { return m.Field == p.userID }) {
 			sp.presenceLocked("user_joined", p)
 		}
 	}
@@ -295,10 +295,9 @@ func (a *asking) answer(err error) {
 
 // markedLocked makes of a room's presence on other nodes what the marks say.
 func (sp *space) markedLocked(r *room, marks []Mark) {
-	own := sp.hub.nodes.leaseName()
 	there := make(map[string][]string, len(marks)) // users to nodes
 	for _, m := range marks {
-		if m.Node == own || m.Off || sp.hub.nodes.isFenced(m.Node) {
+		if m.Off || sp.hub.nodes.isFenced(m.Node) {
 			continue
 		}
 		there[m.Field] = append(there[m.Field], m.Node)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -186,10 +185,8 @@ func (sp *space) markedElsewhere(ctx context.Context, t tally) (there int) {
 	defer cancel()
 	marks, _ := nodes.marks(ctx, sp.tallyKey(t)) // none where it fails
 	for _, m := range marks {
-		if tag, _, _ := strings.Cut(m.Node, "."); tag != nodes.tag {
-			n, _ := strconv.Atoi(m.Value) // 0 where it is of another version
-			there += max(n, 0)
-		}
+		n, _ := strconv.Atoi(m.Value) // 0 where it is of another version
+		there += max(n, 0)
 	}
 	return there
 }
