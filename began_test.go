@@ -2,7 +2,12 @@ package chat
 
 import (
 	"context"
+	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parleychat/chat/internal/socketio"
 )
 
 // A node that is cut off as it begins has sessions before it has read anything: what comes before its first notice is not older than they are, until it says that it has read that.
@@ -95,4 +100,45 @@ func TestOwnMarksAreNoNews(t *testing.T) {
 	if err != nil || len(got) != 1 || got[0] != all[2] {
 		t.Error(got, err)
 	}
+}
+
+// What is known of nodes that were gone before this one came is forgotten like that of others.
+func TestPastIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New(WithStore(sharedMemory{NewMemoryStore(0, 0)}), WithCluster(nobody{}), WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := h.core.nodes
+		for i := range uint64(3) {
+			past := n.hub.spaces["/"].eventNotice(t.Context(), &audience{}, "e", socketio.Encoded{JSON: []byte("1")})
+			copy(past[2:], "ghijkl")
+			numberNotice(past, 5+i)
+			n.History(0, past, past)
+		}
+		n.streams[0].mu.Lock()
+		if p := n.streams[0].from["ghijkl"]; p == nil || p.base != 4 || p.last != 7 {
+			t.Errorf("%+v", p)
+		}
+		n.streams[0].mu.Unlock()
+		sp, s := n.hub.spaces["/"], &lostSession{id: "s"}
+		sp.mu.Lock()
+		if all := sp.recovery.events; len(all) != 3 || !s.missed(&all[0]) {
+			t.Errorf("%d events are kept", len(all))
+		}
+		if none := sp.recovery.eachMissedLocked(s, "", func(*kept) bool { return false }); !none {
+			t.Error("a session of this node has missed what was published before it was there")
+		}
+		sp.mu.Unlock()
+		time.Sleep(endedKept + n.hub.set.recoveryWindow + time.Minute)
+		synctest.Wait()
+		n.streams[0].mu.Lock()
+		if len(n.streams[0].from) > 0 {
+			t.Error("it is never forgotten")
+		}
+		n.streams[0].mu.Unlock()
+		if err := h.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -36,8 +36,8 @@ type Cluster interface {
 	Leave(ctx context.Context) error
 }
 
-// A ClusterHandler is the Hub, as its Cluster sees it. Its methods but for Answer do not block, and are not called at the same time, except for Receive of
-// different streams and Signaled.
+// A ClusterHandler is the Hub, as its Cluster sees it. Its methods but for Answer do not block, and are not called at the same time, except for History and
+// Receive of different streams and Signaled.
 type ClusterHandler interface {
 	// Joined: the node has a lease under that name, which is the tag, a dot and a number: the first time 1, and a higher one each time that the lease was lost. Marks of
 	// the former name are gone; the Hub makes them anew.
@@ -48,8 +48,11 @@ type ClusterHandler interface {
 	// Away: the cluster does not answer. Back: it does again, and what has been published meanwhile and is still there has been received.
 	Away(err error)
 	Back()
+	// History may be called before Joined is for the first time, with the last of what was published in a stream before Receive begins there, in its order. A node that has
+	// just begun takes over sessions from those before it: what they have missed is in there. Nothing of it is kept by reference.
+	History(stream int, publications ...[]byte)
 	// Receive is called with what any node has published, this one too, stream by stream in their order. Publications that have come together are best handed over
-	// together: what they bring a client is written with one call then. Nothing of them is kept.
+	// together: what they bring a client is written with one call then. Nothing of it is kept by reference.
 	Receive(stream int, publications ...[]byte)
 	// Lost: publications of the stream were removed before they could be received.
 	Lost(stream int)

@@ -280,6 +280,98 @@ func TestClusterLeaseNeverHeardOf(t *testing.T) {
 	})
 }
 
+// A node that takes the place of one that was shut down takes over its sessions, with what they have missed before it was there.
+func TestClusterRecoveryOnANewNode(t *testing.T) {
+	t.Parallel()
+	for name, gone := range map[string]bool{"the past is there": false, "and gone": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+				before, _ := newNode(t, bus, store)
+				other, _ := newNode(t, bus, store)
+				bob := chattest.Dial(t, before, as("bob"))
+				join(t, bob, "r")
+				emitThrice(t, other)
+				for range 3 {
+					bob.Expect("e")
+				}
+				settle(t, time.Second)
+				shutDown(t, before)
+				pid, offset := bob.Session()
+				emitThrice(t, other)
+				if _, err := other.Room("r").Post(t.Context(), chat.Post{Text: "1", UserID: "host"}); err != nil {
+					t.Fatal(err)
+				}
+				if gone {
+					bus.Trim(0)
+				}
+				next, _ := newNode(t, bus, store)
+				emitThrice(t, other)
+				back := chattest.Dial(t, next, as("bob"), chattest.Recover(pid, offset))
+				if back.Recovered() == gone {
+					t.Fatal("recovered:", back.Recovered())
+				}
+				if gone {
+					return
+				}
+				settle(t, time.Second)
+				heard := map[string]int{}
+				for m := back.Next(); ; m = back.Next() {
+					heard[m.Event]++
+					if heard["e"] == 6 && heard["new_message"] == 1 {
+						break
+					}
+				}
+				back.None("e")
+				back.None("new_message")
+				pid, offset = back.Session()
+				back.Drop()
+				settle(t, time.Second)
+				emitThrice(t, next)
+				again := chattest.Dial(t, next, as("bob"), chattest.Recover(pid, offset))
+				if !again.Recovered() {
+					t.Fatal("not recovered where it was")
+				}
+				for range 3 {
+					again.Expect("e")
+				}
+				again.None("e")
+			})
+		})
+	}
+}
+
+// What was published before a node was there is nothing that its own clients have missed.
+func TestClusterPastIsForOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+		other, _ := newNode(t, bus, store)
+		emitThrice(t, other)
+		next, _ := newNode(t, bus, store)
+		bob := chattest.Dial(t, next, as("bob"))
+		join(t, bob, "r")
+		pid, offset := bob.Session()
+		bob.None("e")
+		bob.Drop()
+		settle(t, time.Second)
+		back := chattest.Dial(t, next, as("bob"), chattest.Recover(pid, offset))
+		if !back.Recovered() {
+			t.Fatal("not recovered")
+		}
+		back.None("e")
+		pid, offset = back.Session()
+		back.Drop()
+		settle(t, time.Second)
+		moved := chattest.Dial(t, other, as("bob"), chattest.Recover(pid, offset))
+		if !moved.Recovered() {
+			t.Fatal("not recovered on the other node")
+		}
+		moved.None("e")
+	})
+}
+
 // A session that comes back to a node has an offset of that node's from before. Where the connection dies with what the session was to catch up with, that offset must not
 // pass for one that has it.
 func TestClusterBackWhereItWas(t *testing.T) {

@@ -194,6 +194,9 @@ func (sp *space) caughtUp(ctx context.Context, s *snapshot) bool {
 	if n == nil {
 		return true
 	}
+	if n.leaseName() == "" { // what was published before it was there may be on its way still
+		return false
+	}
 	for _, p := range s.Seen {
 		if p.Stream < 0 || p.Stream >= len(n.streams) || !n.waitReceived(ctx, s, p) {
 			return false

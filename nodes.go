@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,9 +196,22 @@ func (n *nodes) run() {
 
 // forgetEnded forgets what was received of nodes that will not be back: each start of a process is another node.
 func (n *nodes) forgetEnded() {
+	var known []string
+	for i := range n.streams {
+		st := &n.streams[i]
+		st.mu.Lock()
+		known = slices.AppendSeq(known, maps.Keys(st.from))
+		st.mu.Unlock()
+	}
 	before := time.Now().Add(-endedKept - n.hub.set.recoveryWindow)
 	var over []string
 	n.mu.Lock()
+	for _, tag := range known { // of those that were gone before this node was there nobody has told
+		_, live := n.live[tag]
+		if _, ended := n.ended[tag]; !live && !ended {
+			n.ended[tag] = time.Now()
+		}
+	}
 	for tag, since := range n.ended {
 		if since.Before(before) {
 			over = append(over, tag)

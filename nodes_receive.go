@@ -107,6 +107,27 @@ func (sp *space) takeEvent(ctx context.Context, note *notice, stream int) {
 	})
 }
 
+// takePast keeps an event that was published before this node was there.
+func (sp *space) takePast(note *notice, stream int) {
+	r := &note.body
+	to := r.audience()
+	name, enc := r.string(), r.encoded()
+	if r.err != nil || name == "" {
+		sp.hub.nodes.unreadable(enc.JSON)
+		return
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if sp.closed {
+		return
+	}
+	o := &outgoing{past: true}
+	sp.numberLocked(o, name, enc)
+	o.origin = origin{note.tag, stream, note.number}
+	sp.recovery.keepLocked(sp.counter, to, o)
+	sp.sawLocked(o.origin)
+}
+
 // room is the one room that the audience is; empty: it is not one.
 func (a *audience) room() string {
 	if len(a.rooms) == 1 && len(a.users)+len(a.clients) == 0 {

@@ -114,6 +114,47 @@ func (n *nodes) receive(stream int, data []byte) {
 	}
 }
 
+// History implements ClusterHandler. What it brings is not news for anybody: it is kept for sessions that come from other nodes.
+func (n *nodes) History(stream int, publications ...[]byte) {
+	for _, data := range publications {
+		n.past(stream, data)
+	}
+}
+
+func (n *nodes) past(stream int, data []byte) {
+	note, err := readNotice(data)
+	if err != nil || stream < 0 || stream >= len(n.streams) {
+		n.unreadable(data)
+		return
+	}
+	if note.tag == n.tag {
+		return
+	}
+	st := &n.streams[stream]
+	st.mu.Lock()
+	st.came++
+	at, p := st.came, st.from[note.tag]
+	if p != nil && note.number <= p.last {
+		st.mu.Unlock()
+		return
+	}
+	st.mu.Unlock()
+	switch sp := n.hub.spaces[note.space]; {
+	case note.kind == noticeErased:
+		n.hub.eraseKept(note.body.string())
+	case note.kind == noticeEvent && sp != nil:
+		sp.takePast(&note, stream)
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if p == nil || note.number > p.last+1 { // after a gap it is as if nothing had been received before
+		p = &publisher{base: note.number - 1, begun: n.hub.counter.Load(), first: at, since: time.Now()}
+		st.from[note.tag] = p
+	}
+	p.last, p.latest, p.heard = note.number, at, time.Now()
+	st.wakeLocked()
+}
+
 func (st *inStream) wakeLocked() {
 	if st.changed != nil {
 		close(st.changed)

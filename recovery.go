@@ -282,7 +282,7 @@ func (r *recovery) eachMissedLocked(s *lostSession, offset string, f func(*kept)
 		return 0
 	})
 	for ; i < len(r.events); i++ {
-		if k := &r.events[i]; s.missed(k) && !f(k) {
+		if k := &r.events[i]; !k.event.past && s.missed(k) && !f(k) {
 			return false
 		}
 	}

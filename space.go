@@ -95,6 +95,7 @@ type outgoing struct {
 	number uint64 // what its offset says; 0: it has none
 	seq    uint64 // of the log's entry that it brings; 0: it brings none
 	origin origin // in a cluster; zero: it was not published
+	past   bool   // published before this node was there: for sessions of other nodes alone
 	author string // of the log's entry that it brings; empty: it brings none, or nobody's
 	encodings
 	aliased map[uint8]*encodings // for clients that know the namespace by another name

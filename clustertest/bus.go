@@ -25,9 +25,13 @@ type Bus struct {
 	marks map[string]map[markID]chat.Mark
 	kept  map[string]chat.Kept
 	lose  map[int]*loss // by stream
+	past  []chat.Publication
 }
 
 type markID struct{ node, field string }
+
+// historyMost is how many publications of all streams a node that joins is told of.
+const historyMost = 1000
 
 // loss says how many publications more are lost, and for whom: all nodes where no tag is said.
 type loss struct {
@@ -127,10 +131,11 @@ func (b *Bus) Lose(stream, count int, tags ...string) {
 	b.lose[stream] = &loss{n: count, tags: tags}
 }
 
-// Trim removes a stream's publications: nodes that are cut off and have not received them yet are told Lost when they are healed.
+// Trim removes a stream's publications: nodes that are cut off and have not received them yet are told Lost when they are healed, and nodes that join have no History of it.
 func (b *Bus) Trim(stream int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.past = slices.DeleteFunc(b.past, func(p chat.Publication) bool { return p.Stream == stream })
 	for _, n := range b.nodes {
 		before := len(n.backlog)
 		n.backlog = slices.DeleteFunc(n.backlog, func(p chat.Publication) bool { return p.Stream == stream })
@@ -164,6 +169,10 @@ func (b *Bus) publishLocked(p chat.Publication) {
 	losing := l != nil && l.n > 0
 	if losing {
 		l.n--
+	}
+	if !losing || len(l.tags) > 0 {
+		b.past = append(b.past, p)
+		b.past = b.past[max(0, len(b.past)-historyMost):]
 	}
 	for _, n := range b.nodes {
 		if losing && (len(l.tags) == 0 || slices.Contains(l.tags, n.self.Tag)) {

@@ -36,6 +36,11 @@ func (h *history) Receive(stream int, all ...[]byte) {
 		h.add("%d %s", stream, data)
 	}
 }
+func (h *history) History(stream int, all ...[]byte) {
+	for _, data := range all {
+		h.add("past %d %s", stream, data)
+	}
+}
 func (h *history) Lost(stream int)      { h.add("lost %d", stream) }
 func (h *history) Signaled(data []byte) { h.add("signal %s", data) }
 func (h *history) Answer(_ context.Context, question []byte) ([]byte, error) {

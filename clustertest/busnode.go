@@ -62,6 +62,9 @@ func (n *node) Join(self chat.Node, h chat.ClusterHandler) error {
 	n.h, n.self = h, self
 	n.bus.nodes = append(n.bus.nodes, n)
 	go n.run()
+	for _, p := range n.bus.past {
+		n.pushLocked(func() { lend(p.Data, func(data []byte) { n.h.History(p.Stream, data) }) })
+	}
 	if n.bus.out {
 		n.cutLocked()
 		return nil

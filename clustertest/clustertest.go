@@ -52,7 +52,7 @@ func (c *check) must(err error) {
 func (c *check) node() *recorder {
 	c.Helper()
 	r := &recorder{
-		t: c.T, cluster: c.newNode(), changed: make(chan struct{}), up: map[string]chat.Node{}, received: map[int][][]byte{}, receiving: map[int]bool{},
+		t: c.T, cluster: c.newNode(), changed: make(chan struct{}), up: map[string]chat.Node{}, received: map[int][][]byte{}, past: map[int][][]byte{}, receiving: map[int]bool{},
 		self: chat.Node{Tag: rand.Text()[:6], Address: "http://10.0.0.7:8080"},
 	}
 	return r

@@ -29,6 +29,7 @@ type recorder struct {
 	up       map[string]chat.Node
 	downs    []chat.Node
 	received map[int][][]byte
+	past     map[int][][]byte // the same of History
 	signals  [][]byte
 	left     bool
 
@@ -101,6 +102,17 @@ func (r *recorder) Back() {
 
 func (r *recorder) Lost(stream int) {
 	r.alone("Lost", func() { r.t.Errorf("%s: Lost(%d)", r.self.Tag, stream) })
+}
+
+func (r *recorder) History(stream int, publications ...[]byte) {
+	r.note("History", func() {
+		if r.busy != "" || r.receiving[stream] || r.name != "" || len(r.received[stream]) > 0 {
+			r.t.Errorf("%s: History of stream %d during %q, or after Joined or Receive", r.self.Tag, stream, r.busy)
+		}
+		for _, data := range publications {
+			r.past[stream] = append(r.past[stream], slices.Clone(data))
+		}
+	})
 }
 
 func (r *recorder) Receive(stream int, publications ...[]byte) {

@@ -25,6 +25,30 @@ var streamTests = []test{
 			}
 		}
 	}},
+	{"what was published before a node came is history, or nothing", func(c *check) {
+		a := c.join(1)[0]
+		var want []string
+		for i := range 20 {
+			want = append(want, fmt.Sprint(i))
+			c.must(a.cluster.Publish(c.ctx(), []chat.Publication{{Data: fmt.Append(nil, i)}}))
+		}
+		a.untilCount(0, len(want))
+		b := c.node()
+		c.joinAs(b)
+		c.must(a.cluster.Publish(c.ctx(), []chat.Publication{{Data: []byte("new")}}))
+		if got := b.untilCount(0, 1); string(got[0]) != "new" {
+			c.Errorf("a node that has come received %q", got)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		var past []string
+		for _, data := range b.past[0] {
+			past = append(past, string(data))
+		}
+		if len(past) > len(want) || !slices.Equal(past, want[len(want)-len(past):]) {
+			c.Errorf("its history is %q, of %q", past, want)
+		}
+	}},
 	{"streams are in order for each node", func(c *check) {
 		nodes := c.join(3)
 		streams := nodes[0].cluster.Streams()

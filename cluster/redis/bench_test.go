@@ -20,13 +20,14 @@ type counter struct {
 	left        int // until all is closed
 }
 
-func (c *counter) Joined(string)   { close(c.joined) }
-func (c *counter) Up(chat.Node)    {}
-func (c *counter) Down(chat.Node)  {}
-func (c *counter) Away(error)      {}
-func (c *counter) Back()           {}
-func (c *counter) Lost(int)        {}
-func (c *counter) Signaled([]byte) {}
+func (c *counter) Joined(string)          { close(c.joined) }
+func (c *counter) Up(chat.Node)           {}
+func (c *counter) Down(chat.Node)         {}
+func (c *counter) Away(error)             {}
+func (c *counter) Back()                  {}
+func (c *counter) Lost(int)               {}
+func (c *counter) Signaled([]byte)        {}
+func (c *counter) History(int, ...[]byte) {}
 func (c *counter) Receive(_ int, all ...[]byte) {
 	if c.left -= len(all); c.left == 0 {
 		close(c.all)

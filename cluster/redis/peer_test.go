@@ -46,6 +46,11 @@ func (p *peer) Receive(stream int, all ...[]byte) {
 		p.add("%d %s", stream, data)
 	}
 }
+func (p *peer) History(stream int, all ...[]byte) {
+	for _, data := range all {
+		p.add("past %d %s", stream, data)
+	}
+}
 func (p *peer) Lost(stream int)      { p.add("lost %d", stream) }
 func (p *peer) Signaled(data []byte) { p.add("signal %s", data) }
 func (p *peer) Answer(_ context.Context, question []byte) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,8 +122,8 @@ func (r *reader) hurried(now time.Time) bool {
 	return r.gap < readPause
 }
 
-// place sets the cursors to the streams' ends, the first time. Later it finds out which streams have lost their end, and reads those again from the start: the Hub passes
-// over what it has.
+// place sets the cursors to the streams' ends, the first time, and reads what is before them. Later it finds out which streams have lost their end, and reads those again
+// from the start: the Hub passes over what it has.
 func (r *reader) place(ctx context.Context, conn conn) error {
 	ends := make([]id, len(r.keys))
 	for i, key := range r.keys {
@@ -139,6 +140,9 @@ func (r *reader) place(ctx context.Context, conn conn) error {
 	for i, end := range ends {
 		switch {
 		case !r.placed:
+			if err := r.history(ctx, conn, i, end); err != nil {
+				return err
+			}
 			r.cursors[i] = end
 		case end.before(r.cursors[i]):
 			r.cursors[i] = id{}
@@ -146,6 +150,55 @@ func (r *reader) place(ctx context.Context, conn conn) error {
 		}
 	}
 	r.placed = true
+	return nil
+}
+
+// What a node that begins reads of a stream's past: less, where one of these is reached.
+const (
+	historyAge   = 2 * time.Minute // before the stream's end
+	historyMost  = 2000            // entries
+	historyBytes = 4 << 20
+	historyPage  = 250 // entries at once
+)
+
+// history reads backwards from a stream's end, and hands over what it has found in its order.
+func (r *reader) history(ctx context.Context, conn conn, i int, end id) error {
+	if end == (id{}) {
+		return nil
+	}
+	oldest := id{ms: end.ms - min(end.ms, uint64(historyAge.Milliseconds()))}
+	var found []any
+	size := 0
+	for at := end.String(); len(found) < historyMost && size < historyBytes; {
+		cmd := redis.NewCmd(ctx, "xrevrange", r.keys[i], at, oldest.String(), "count", historyPage)
+		if err := conn.Process(ctx, cmd); err != nil {
+			return err
+		}
+		page, _ := cmd.Val().([]any)
+		for _, e := range page {
+			first, value, err := readEntry(e)
+			if err != nil {
+				return err
+			}
+			size += len(value)
+			at = "(" + first.String()
+		}
+		found = append(found, page...)
+		if len(page) < historyPage {
+			break
+		}
+	}
+	slices.Reverse(found)
+	if _, err := r.decode(i, found); err != nil {
+		return err
+	}
+	r.c.calls.RLock()
+	defer r.c.calls.RUnlock()
+	if r.c.hasLeft() {
+		return errLeft
+	}
+	r.c.h.History(r.streams[i], r.all...)
+	r.buffer, r.all = nil, nil
 	return nil
 }
 
@@ -247,19 +300,9 @@ func (r *reader) entries(i int, entries []any) error {
 	if c.hasLeft() {
 		return errLeft
 	}
-	r.buffer, r.all = r.buffer[:0], r.all[:0]
-	last := r.cursors[i]
-	for _, e := range entries {
-		name, value, err := readEntry(e)
-		if err != nil {
-			return err
-		}
-		begin := len(r.buffer)
-		r.buffer = append(r.buffer, value...)
-		if r.all, err = appendPublications(r.all, r.buffer[begin:]); err != nil {
-			c.log.Error("chat/redis: an entry cannot be read", "stream", r.keys[i], "error", err)
-		}
-		last = name
+	last, err := r.decode(i, entries)
+	if err != nil {
+		return err
 	}
 	c.h.Receive(r.streams[i], r.all...)
 	r.cursors[i] = last
@@ -268,6 +311,25 @@ func (r *reader) entries(i int, entries []any) error {
 		r.buffer = nil
 	}
 	return nil
+}
+
+// decode puts the publications of entries into all.
+func (r *reader) decode(i int, entries []any) (last id, err error) {
+	r.buffer, r.all = r.buffer[:0], r.all[:0]
+	last = r.cursors[i]
+	for _, e := range entries {
+		name, value, err := readEntry(e)
+		if err != nil {
+			return id{}, err
+		}
+		begin := len(r.buffer)
+		r.buffer = append(r.buffer, value...)
+		if r.all, err = appendPublications(r.all, r.buffer[begin:]); err != nil {
+			r.c.log.Error("chat/redis: an entry cannot be read", "stream", r.keys[i], "error", err)
+		}
+		last = name
+	}
+	return last, nil
 }
 
 // readEntry gives the value of an entry's field, empty where it has none that is known.
