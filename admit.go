@@ -513,8 +513,10 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	if len(lost.unacked) > 0 { // a connection that dies in the middle of the replay gets the same replay again
 		c.rareLocked().unacked = lost.unacked
 	}
-	if lost.came != "" {
-		c.rareLocked().came = lost.came
+	if lost.came != nil {
+		came := *lost.came
+		c.rareLocked().came = &came
+		came.forgetLater(sp)
 	}
 	if c.userID == "" {
 		c.userID = strings.Clone(lost.userID)

@@ -142,3 +142,38 @@ func TestPastIsForgotten(t *testing.T) {
 		}
 	})
 }
+
+// What a session was sent on its arrival is had once more by whoever has the offset from before, as long as it is known, and for these rooms.
+func TestArrival(t *testing.T) {
+	var began *arrival
+	known := &arrival{offset: "o.1", caught: true, replay: []*outgoing{{name: "e"}}}
+	large := &arrival{offset: "o.1", caught: true}
+	nothing := &arrival{offset: "o.1"}
+	for _, c := range []struct {
+		name   string
+		came   *arrival
+		offset string
+		events int
+		ok     bool
+	}{
+		{"began here", began, "", 0, true},
+		{"read nothing", known, "o.1", 1, true},
+		{"read it", known, "here.2", 0, true},
+		{"no offset where it had one", known, "", 0, true}, // position knows nothing of it
+		{"too large to be kept", large, "o.1", 0, false},
+		{"had missed nothing", nothing, "o.1", 0, true},
+	} {
+		if replay, ok := c.came.unread(c.offset); len(replay) != c.events || ok != c.ok {
+			t.Errorf("%s: %d events, %v", c.name, len(replay), ok)
+		}
+	}
+	s := &lostSession{came: known, rooms: []lostRoom{{name: "a"}, {name: "b"}}}
+	s.restrict([]string{"a", "b"})
+	if _, ok := s.came.unread("o.1"); !ok {
+		t.Error("forgotten though no room was lost")
+	}
+	s.restrict([]string{"a"})
+	if replay, ok := s.came.unread("o.1"); ok || replay != nil {
+		t.Error("events of a lost room are replayed")
+	}
+}

@@ -56,8 +56,7 @@ type rare struct {
 	snapshot *snapshot   // when Shutdown closed it
 	expiry   *time.Timer // of the token; nil: there is none, or it is over
 	rated    *rated      // nil: the namespace has no rates
-	came     string      // see lostSession
-	caught   bool        // see lostSession
+	came     *arrival    // the session was another process's
 	unacked  []uint64    // see lostSession; of the session before, until the client has an offset past them
 }
 

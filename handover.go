@@ -106,7 +106,15 @@ func (sp *space) handoverLocked(t *ticket, secret pid, offset string) handover {
 		return handover{}
 	}
 	room := sp.hub.set.limits.Outbox
-	ok := sp.recovery.eachMissedLocked(s, offset, func(k *kept) bool {
+	unread, ok := s.came.unread(offset)
+	if !ok {
+		return handover{}
+	}
+	for _, o := range unread {
+		a.Missed = append(a.Missed, missedEvent{o.name, newArgsJSON(o.args)})
+		room -= len(o.args.JSON)
+	}
+	ok = sp.recovery.eachMissedLocked(s, offset, func(k *kept) bool {
 		a.Missed = append(a.Missed, missedEvent{k.event.name, newArgsJSON(k.event.args)})
 		room -= int(k.size) / 2
 		return room >= 0

@@ -85,9 +85,39 @@ type lostSession struct {
 	until   uint64   // the namespace's counter when the client was lost
 	unacked []uint64 // numbers of own entries whose ack was not written, in this connection or in one before
 	client  *Client  // until its handlers are through
-	came    string   // the offset of another process with which it came here, having missed nothing; empty: none
-	caught  bool     // it came with what it had missed there on its way to it: who has no offset since may have lost that
+	came    *arrival // nil: it began here
 	size    int64
+}
+
+// arrival is how a session of another process came here. What its client was sent of what it had missed is of no number here, and is kept until it must have read that: a
+// connection may die right away, and leave it with the offset that it came with.
+type arrival struct {
+	offset string
+	replay []*outgoing // in order, without packets; nil: it had missed nothing, or has read it, or that would be too much to keep
+	caught bool        // it had missed something
+	size   int64       // of replay
+}
+
+const arrivalMost = 64 << 10 // of a replay that is kept, in bytes
+
+// unread is what a session that came here was sent on its arrival, where the client has the offset that it came with. ok is false where that is not known any more.
+func (a *arrival) unread(offset string) (replay []*outgoing, ok bool) {
+	if a == nil || offset != a.offset {
+		return nil, true
+	}
+	return a.replay, a.replay != nil || !a.caught
+}
+
+// forgetLater lets go of the replay when a connection that still lives has brought it.
+func (a *arrival) forgetLater(sp *space) {
+	if a.replay == nil {
+		return
+	}
+	time.AfterFunc(2*(sp.hub.set.pingInterval+sp.hub.set.pingTimeout), func() {
+		sp.mu.Lock()
+		defer sp.mu.Unlock()
+		a.replay, a.size = nil, 0
+	})
 }
 
 func (r *recovery) init(window time.Duration, sp *space) {
@@ -143,7 +173,11 @@ type lostRoom struct {
 
 // restrict takes the rooms out that are not allowed.
 func (s *lostSession) restrict(allowed []string) {
+	before := len(s.rooms)
 	s.rooms = slices.DeleteFunc(s.rooms, func(m lostRoom) bool { return !slices.Contains(allowed, m.name) })
+	if len(s.rooms) < before && s.came != nil { // what is of which room is not known
+		s.came.replay = nil
+	}
 }
 
 // saveLocked remembers a client that has just been lost, before it is taken out of its rooms.
@@ -154,7 +188,12 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 	s := r.shelf.session(c)
 	s.at, s.began, s.started, s.until, s.unacked, s.client, s.size = time.Now(), c.began, c.started, r.space.counter, unsent, c, int64(1024+64*len(c.rooms))
 	if c.rare != nil {
-		s.values, s.came, s.caught = c.rare.values, c.rare.came, c.rare.caught
+		s.values = c.rare.values
+		if c.rare.came != nil {
+			came := *c.rare.came
+			s.came = &came
+			s.size += came.size
+		}
 		s.unacked = slices.Concat(c.rare.unacked, unsent)
 		if c.rare.rated != nil {
 			s.buckets = c.rare.rated.buckets
@@ -294,6 +333,17 @@ func (r *recovery) eachMissedLocked(s *lostSession, offset string, f func(*kept)
 func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
 	c.started, c.sent = r.space.counter, sentEvents{} // but for what is replayed it has seen all
 	size, at := 0, int64(0)
+	unread, ok := s.came.unread(offset)
+	if !ok {
+		return nil, false
+	}
+	if len(unread) > 0 {
+		c.started = s.started
+		packets = c.packetsOf(unread, s.started)
+		for _, p := range packets {
+			size += p.Size()
+		}
+	}
 	ok = r.eachMissedLocked(s, offset, func(k *kept) bool {
 		p := k.event.packet(c)
 		if size += p.Size(); size > r.space.hub.set.limits.Outbox {
@@ -321,21 +371,20 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 // session, means its start.
 func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 	seen := s.started
-	if offset == "" && s.caught {
-		return 0, false
-	}
-	if offset != "" {
+	switch came := s.came; {
+	case came != nil && offset == came.offset: // it was sent nothing here, or has not read it
+	case offset != "":
 		epoch, number, ok := strings.Cut(offset, ".")
 		n, err := strconv.ParseUint(number, 10, 64)
-		switch {
-		case offset == s.came: // it was sent nothing here
-		case !ok || err != nil || epoch != r.space.epoch || n > r.space.counter:
+		if !ok || err != nil || epoch != r.space.epoch || n > r.space.counter {
 			return 0, false
-		case s.caught && n < s.started: // the offset is from before it was on other nodes: what it came back with was lost
-			return 0, false
-		default:
-			seen = max(n, s.started)
 		}
+		if came != nil && came.caught && n < s.started { // the offset is from before it was on other nodes: what it came back with was lost
+			return 0, false
+		}
+		seen = max(n, s.started)
+	case came != nil && came.caught:
+		return 0, false
 	}
 	past := s.sent.seen(seen, s.until)
 	for _, n := range s.unacked {

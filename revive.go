@@ -420,28 +420,37 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 		sp.counter = sp.hub.counter.Add(1)
 	}
 	c.started, c.sent = sp.counter, sentEvents{}
-	if len(missed) == 0 && t.offset != "" {
-		c.rareLocked().came = t.offset
-	}
-	if len(missed) > 0 {
-		c.rareLocked().caught = true
-	}
-	packets := make([]*engineio.Packet, len(missed))
+	packets := c.packetsOf(missed, sp.counter)
 	size := 0
-	for i, o := range missed {
-		o.number = unknownOffset // of a replay that breaks off the client must not think that it has seen all
-		if i == len(missed)-1 {
-			o.number = sp.counter
-			c.sent.add(sp.counter, sp.recovery.aged)
-		}
-		packets[i] = o.packet(c)
-		size += packets[i].Size()
+	for _, p := range packets {
+		size += p.Size()
 	}
 	if size > sp.hub.set.limits.Outbox {
 		c.id, c.pid, c.recovered = "", pid{}, false
 		return nil, false
 	}
+	came := &arrival{offset: t.offset, caught: len(missed) > 0}
+	if size <= arrivalMost {
+		came.replay, came.size = missed, int64(2*size)
+	}
+	c.rareLocked().came = came
+	came.forgetLater(sp)
 	return packets, true
+}
+
+// packetsOf are those of events that a session had missed as it came here, which have been read when the last one has; number is the namespace's counter as it came.
+func (c *Client) packetsOf(missed []*outgoing, number uint64) []*engineio.Packet {
+	packets := make([]*engineio.Packet, len(missed))
+	for i, o := range missed {
+		o.number = unknownOffset // of a replay that breaks off the client must not think that it has seen all
+		if i == len(missed)-1 {
+			o.number = number
+			c.sent.add(number, c.space.recovery.aged)
+		}
+		packets[i] = o.packet(c)
+		o.encodings, o.aliased = encodings{}, nil
+	}
+	return packets
 }
 
 // missedLocked appends what was written in a room since: what was read, and what has been delivered here meanwhile.
