@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/parleychat/chat/benchmarks/internal/load"
+	"github.com/parleychat/chat/benchmarks/internal/stat"
 )
 
 // A logRow is one row of the log's table.
@@ -137,7 +138,7 @@ func (f *LogFigures) tables() string {
 
 // logCell is the median of v; a figure that a store does not have is 0 or none.
 func logCell(v []float64, digits int) (text string, ok bool) {
-	m, ok := median(v)
+	m, ok := stat.Median(v)
 	if !ok || m == 0 {
 		return "–", false
 	}
@@ -156,8 +157,8 @@ func (f *LogFigures) deliveryTable() string {
 		{"deliveries per second in that run", 0, saturatedRate},
 		{"µs of server CPU per delivery, paced", 1, pacedMicros},
 	} {
-		mid, ok := median(ratios(m.of(&d.Message), m.of(&d.Event)))
-		same, okSame := median(ratios(m.of(&d.Message), m.of(&d.Long)))
+		mid, ok := stat.Median(ratios(m.of(&d.Message), m.of(&d.Event)))
+		same, okSame := stat.Median(ratios(m.of(&d.Message), m.of(&d.Long)))
 		if !ok || !okSame {
 			continue
 		}

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/parleychat/chat/benchmarks/internal/stat"
 )
 
 // A logBar is one bar of a panel of the log's drawing.
@@ -64,7 +66,7 @@ func (f *LogFigures) panels() []logPanel {
 }
 
 func (p *logPanel) add(label, class string, v []float64) {
-	m, ok := median(v)
+	m, ok := stat.Median(v)
 	p.bars = append(p.bars, logBar{label, class, m, ok})
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/parleychat/chat/benchmarks/internal/stat"
 )
 
 // rows of the table, as in the design's "What it costs".
@@ -57,7 +59,7 @@ func grid(fs []*Figures, rows []metric) string {
 }
 
 func cell(m metric, f *Figures) string {
-	v, ok := median(m.of(f))
+	v, ok := stat.Median(m.of(f))
 	if !ok {
 		return "n/a"
 	}
@@ -78,7 +80,7 @@ func (r *Results) against(base string) string {
 	}
 	var b strings.Builder
 	for _, m := range r.rows() {
-		if _, ok := median(m.of(of)); !ok {
+		if _, ok := stat.Median(m.of(of)); !ok {
 			continue
 		}
 		b.WriteString("| *× bare:* " + m.label + " |")
@@ -91,13 +93,13 @@ func (r *Results) against(base string) string {
 }
 
 func ratio(a, base []float64) string {
-	va, ok := median(a)
-	vb, okBase := median(base)
+	va, ok := stat.Median(a)
+	vb, okBase := stat.Median(base)
 	if !ok || !okBase || vb == 0 {
 		return "n/a"
 	}
 	if len(a) == len(base) {
-		if v, ok := median(ratios(a, base)); ok {
+		if v, ok := stat.Median(ratios(a, base)); ok {
 			return number(v, 2)
 		}
 	}
@@ -127,7 +129,7 @@ func (r *Results) runs() string {
 	b.WriteString("| | bare | this library | ratios | median ratio |\n| --- | --- | --- | --- | --- |\n")
 	for _, m := range r.rows() {
 		rs := ratios(m.of(chat), m.of(bare))
-		mid, ok := median(rs)
+		mid, ok := stat.Median(rs)
 		if !ok || len(rs) < 2 {
 			continue
 		}

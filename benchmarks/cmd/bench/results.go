@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,18 +95,6 @@ func saturatedRate(f *Figures) []float64 {
 
 func pacedMicros(f *Figures) []float64 {
 	return values(f.Paced, func(r load.Result) float64 { return r.MicrosPerDelivery })
-}
-
-func median(v []float64) (float64, bool) {
-	if len(v) == 0 {
-		return 0, false
-	}
-	s := slices.Sorted(slices.Values(v))
-	m := len(s) / 2
-	if len(s)%2 == 1 {
-		return s[m], true
-	}
-	return (s[m-1] + s[m]) / 2, true
 }
 
 // ratios divides run by run: the n-th of a and of b were neighbours in time,

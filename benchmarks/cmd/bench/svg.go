@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/parleychat/chat/benchmarks/internal/stat"
 )
 
 // The drawing carries its own ground and no font of its own, so that it can be
@@ -64,7 +66,7 @@ func (r *Results) svg() string {
 func (r *Results) drawPanel(b *strings.Builder, p panel, x, y int) {
 	longest := 0.0
 	for _, f := range r.Servers {
-		if v, ok := median(p.of(f)); ok {
+		if v, ok := stat.Median(p.of(f)); ok {
 			longest = max(longest, v)
 		}
 	}
@@ -84,7 +86,7 @@ func drawBar(b *strings.Builder, f *Figures, p panel, longest float64, x, y int)
 	}
 	fmt.Fprintf(b, `<text class="%s" x="%d" y="%d">%s</text>`, text, x, y+14, escape(strings.Trim(f.Title, "*")))
 	label, width := "n/a", 0.0
-	if v, ok := median(p.of(f)); ok {
+	if v, ok := stat.Median(p.of(f)); ok {
 		label = number(v, p.digits)
 		if longest > 0 {
 			width = max(v/longest*barRoom, 1)

@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/parleychat/chat/benchmarks/internal/stat"
 )
 
 // median of a figure over a row's rounds.
@@ -14,7 +15,8 @@ func (r *row) median(of func(figures) float64) float64 {
 	for _, f := range r.figures {
 		list = append(list, of(f))
 	}
-	return middle(list)
+	m, _ := stat.Median(list) // each row has a round
+	return m
 }
 
 // ratio is what a delivery costs beside that of another row in the same round.
@@ -23,13 +25,8 @@ func (r *row) ratio(to *row) float64 {
 	for i, f := range r.figures {
 		list = append(list, f.cpu()/to.figures[i].cpu())
 	}
-	return middle(list)
-}
-
-// middle is the median; of an even number the greater of the two in the middle.
-func middle(list []float64) float64 {
-	slices.Sort(list)
-	return list[len(list)/2]
+	m, _ := stat.Median(list) // each row has a round
+	return m
 }
 
 func half(f figures) float64 { return f.delay(0.5) }
