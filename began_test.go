@@ -143,12 +143,12 @@ func TestPastIsForgotten(t *testing.T) {
 	})
 }
 
-// What a session was sent on its arrival is had once more by whoever has the offset from before, as long as it is known, and for these rooms.
+// What a session was sent on its arrival is had once more from where it was read up to, as long as it is known, and for these rooms.
 func TestArrival(t *testing.T) {
-	var began *arrival
-	known := &arrival{offset: "o.1", caught: true, replay: []*outgoing{{name: "e"}}}
-	large := &arrival{offset: "o.1", caught: true}
-	nothing := &arrival{offset: "o.1"}
+	sp := &space{epoch: "here"}
+	three := []*outgoing{{name: "1"}, {name: "2"}, {name: "3"}}
+	known := &arrival{offset: "o.1", number: 7, caught: true, replay: three}
+	large := &arrival{offset: "o.1", number: 7, caught: true}
 	for _, c := range []struct {
 		name   string
 		came   *arrival
@@ -156,24 +156,32 @@ func TestArrival(t *testing.T) {
 		events int
 		ok     bool
 	}{
-		{"began here", began, "", 0, true},
-		{"read nothing", known, "o.1", 1, true},
-		{"read it", known, "here.2", 0, true},
-		{"no offset where it had one", known, "", 0, true}, // position knows nothing of it
+		{"began here", nil, "", 0, true},
+		{"read nothing", known, "o.1", 3, true},
+		{"read one", known, "here.7-1", 2, true},
+		{"read all but one", known, "here.7-2", 1, true},
+		{"read all", known, "here.7", 0, true},
+		{"and more", known, "here.8", 0, true},
+		{"another arrival", known, "here.6-1", 0, true}, // position refuses it
+		{"no offset where it had one", known, "", 0, true},
+		{"no part", known, "here.7-x", 0, true},
+		{"more than there is", known, "here.7-4", 0, false},
 		{"too large to be kept", large, "o.1", 0, false},
-		{"had missed nothing", nothing, "o.1", 0, true},
+		{"and read in part", large, "here.7-1", 0, false},
+		{"had missed nothing", &arrival{offset: "o.1", number: 7}, "o.1", 0, true},
 	} {
-		if replay, ok := c.came.unread(c.offset); len(replay) != c.events || ok != c.ok {
-			t.Errorf("%s: %d events, %v", c.name, len(replay), ok)
+		replay, read, ok := c.came.unread(sp, c.offset)
+		if len(replay) != c.events || ok != c.ok || c.events > 0 && read != 3-c.events {
+			t.Errorf("%s: %d events after %d, %v", c.name, len(replay), read, ok)
 		}
 	}
 	s := &lostSession{came: known, rooms: []lostRoom{{name: "a"}, {name: "b"}}}
 	s.restrict([]string{"a", "b"})
-	if _, ok := s.came.unread("o.1"); !ok {
+	if _, _, ok := s.came.unread(sp, "o.1"); !ok {
 		t.Error("forgotten though no room was lost")
 	}
 	s.restrict([]string{"a"})
-	if replay, ok := s.came.unread("o.1"); ok || replay != nil {
+	if replay, _, ok := s.came.unread(sp, "o.1"); ok || replay != nil {
 		t.Error("events of a lost room are replayed")
 	}
 }

@@ -420,3 +420,61 @@ func TestClusterBackWhereItWas(t *testing.T) {
 		}
 	})
 }
+
+// A replay that breaks off goes on where it was read up to, wherever the client comes to.
+func TestClusterReplayBreaksOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
+		first, _ := newNode(t, bus, store)
+		second, _ := newNode(t, bus, store)
+		bob := chattest.Dial(t, first, as("bob"))
+		emitThrice(t, second)
+		for range 3 {
+			bob.Expect("e")
+		}
+		pid, offset := bob.Session()
+		next, all := 0, 0
+		for i, c := range []struct {
+			hub  *chat.Hub
+			more int // events on the way there
+			read int // of what it is sent; -1: all
+		}{
+			{second, 3, 1}, {second, 0, 1}, {first, 1, 1}, {first, 0, 0}, {second, 2, 1}, {first, 3, 2}, {second, 0, -1}, {second, 0, 0}, {second, 0, 0}, {first, 1, 0}, {second, 2, 1}, {first, 1, 0}, {first, 0, -1},
+		} {
+			bob.Drop()
+			settle(t, time.Second)
+			for range c.more {
+				if err := first.Emit("e", all); err != nil {
+					t.Fatal(err)
+				}
+				all++
+			}
+			if err := c.hub.Room("nobody").Emit("e", "for others"); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, time.Second)
+			bob = chattest.Dial(t, c.hub, as("bob"), chattest.Recover(pid, offset))
+			if !bob.Recovered() {
+				t.Fatalf("step %d: not recovered from %s", i, offset)
+			}
+			until := all
+			if c.read >= 0 {
+				until = next + c.read
+			}
+			for n := next; n < all; n++ {
+				m := bob.Expect("e")
+				if string(m.JSON(0)) != strconv.Itoa(n) {
+					t.Fatalf("step %d: %s, not %d", i, m.JSON(0), n)
+				}
+				if n < until {
+					next, offset = n+1, m.Offset
+				}
+			}
+			bob.None("e")
+		}
+		if next != all {
+			t.Fatalf("%d of %d read", next, all)
+		}
+	})
+}

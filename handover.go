@@ -106,7 +106,7 @@ func (sp *space) handoverLocked(t *ticket, secret pid, offset string) handover {
 		return handover{}
 	}
 	room := sp.hub.set.limits.Outbox
-	unread, ok := s.came.unread(offset)
+	unread, _, ok := s.came.unread(sp, offset)
 	if !ok {
 		return handover{}
 	}

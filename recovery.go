@@ -89,10 +89,11 @@ type lostSession struct {
 	size    int64
 }
 
-// arrival is how a session of another process came here. What its client was sent of what it had missed is of no number here, and is kept until it must have read that: a
-// connection may die right away, and leave it with the offset that it came with.
+// arrival is how a session of another process came here. What its client was sent of what it had missed is numbered by parts, and is kept until it must have read that: a
+// connection may die before.
 type arrival struct {
-	offset string
+	offset string      // that it came with
+	number uint64      // of replay as a whole, and of nothing else
 	replay []*outgoing // in order, without packets; nil: it had missed nothing, or has read it, or that would be too much to keep
 	caught bool        // it had missed something
 	size   int64       // of replay
@@ -100,12 +101,29 @@ type arrival struct {
 
 const arrivalMost = 64 << 10 // of a replay that is kept, in bytes
 
-// unread is what a session that came here was sent on its arrival, where the client has the offset that it came with. ok is false where that is not known any more.
-func (a *arrival) unread(offset string) (replay []*outgoing, ok bool) {
-	if a == nil || offset != a.offset {
-		return nil, true
+// read is how many events of the replay a client with that offset has read. It is false of one that has read them all, and of any other offset.
+func (a *arrival) read(sp *space, offset string) (events int, ok bool) {
+	switch {
+	case a == nil:
+		return 0, false
+	case offset == a.offset:
+		return 0, true
 	}
-	return a.replay, a.replay != nil || !a.caught
+	part, ok := strings.CutPrefix(offset, sp.offset(a.number, 0)+"-")
+	n, err := strconv.ParseUint(part, 10, 32)
+	return int(n), ok && err == nil
+}
+
+// unread is what a client with that offset has not read of the replay, from the event after read on. It is false where that is not known any more.
+func (a *arrival) unread(sp *space, offset string) (replay []*outgoing, read int, ok bool) {
+	read, ok = a.read(sp, offset)
+	switch {
+	case !ok:
+		return nil, 0, true
+	case a.replay == nil && a.caught || read > len(a.replay):
+		return nil, 0, false
+	}
+	return a.replay[read:], read, true
 }
 
 // forgetLater lets go of the replay when a connection that still lives has brought it.
@@ -333,13 +351,13 @@ func (r *recovery) eachMissedLocked(s *lostSession, offset string, f func(*kept)
 func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packets []*engineio.Packet, ok bool) {
 	c.started, c.sent = r.space.counter, sentEvents{} // but for what is replayed it has seen all
 	size, at := 0, int64(0)
-	unread, ok := s.came.unread(offset)
+	unread, read, ok := s.came.unread(r.space, offset)
 	if !ok {
 		return nil, false
 	}
 	if len(unread) > 0 {
 		c.started = s.started
-		packets = c.packetsOf(unread, s.started)
+		packets = c.packetsOf(unread, s.came.number, read)
 		for _, p := range packets {
 			size += p.Size()
 		}
@@ -371,15 +389,16 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 // session, means its start.
 func (r *recovery) position(s *lostSession, offset string) (uint64, bool) {
 	seen := s.started
-	switch came := s.came; {
-	case came != nil && offset == came.offset: // it was sent nothing here, or has not read it
+	came := s.came
+	switch _, on := came.read(r.space, offset); {
+	case on: // it was sent nothing here, or has not read it all
 	case offset != "":
 		epoch, number, ok := strings.Cut(offset, ".")
 		n, err := strconv.ParseUint(number, 10, 64)
 		if !ok || err != nil || epoch != r.space.epoch || n > r.space.counter {
 			return 0, false
 		}
-		if came != nil && came.caught && n < s.started { // the offset is from before it was on other nodes: what it came back with was lost
+		if came != nil && came.caught && n < came.number { // the offset is from before it was on other nodes: what it came back with was lost
 			return 0, false
 		}
 		seen = max(n, s.started)

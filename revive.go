@@ -416,11 +416,9 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 	if c.userID == "" {
 		c.userID = r.User
 	}
-	if sp.counter == 0 { // nothing has happened here yet, and what is replayed would have no offset
-		sp.counter = sp.hub.counter.Add(1)
-	}
+	sp.counter = sp.hub.counter.Add(1) // so that what is replayed has a number of its own, see arrival
 	c.started, c.sent = sp.counter, sentEvents{}
-	packets := c.packetsOf(missed, sp.counter)
+	packets := c.packetsOf(missed, sp.counter, 0)
 	size := 0
 	for _, p := range packets {
 		size += p.Size()
@@ -429,7 +427,7 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 		c.id, c.pid, c.recovered = "", pid{}, false
 		return nil, false
 	}
-	came := &arrival{offset: t.offset, caught: len(missed) > 0}
+	came := &arrival{offset: t.offset, number: sp.counter, caught: len(missed) > 0}
 	if size <= arrivalMost {
 		came.replay, came.size = missed, int64(2*size)
 	}
@@ -438,13 +436,13 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 	return packets, true
 }
 
-// packetsOf are those of events that a session had missed as it came here, which have been read when the last one has; number is the namespace's counter as it came.
-func (c *Client) packetsOf(missed []*outgoing, number uint64) []*engineio.Packet {
-	packets := make([]*engineio.Packet, len(missed))
-	for i, o := range missed {
-		o.number = unknownOffset // of a replay that breaks off the client must not think that it has seen all
-		if i == len(missed)-1 {
-			o.number = number
+// packetsOf are those of the last events of an arrival's replay. Of one that breaks off the client must not think that it has seen all.
+func (c *Client) packetsOf(unread []*outgoing, number uint64, read int) []*engineio.Packet {
+	packets := make([]*engineio.Packet, len(unread))
+	for i, o := range unread {
+		o.number, o.part = number, uint32(read+i+1)
+		if i == len(unread)-1 {
+			o.part = 0
 			c.sent.add(number, c.space.recovery.aged)
 		}
 		packets[i] = o.packet(c)

@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -96,6 +95,7 @@ type outgoing struct {
 	seq    uint64 // of the log's entry that it brings; 0: it brings none
 	origin origin // in a cluster; zero: it was not published
 	past   bool   // published before this node was there: for sessions of other nodes alone
+	part   uint32 // which of a replay this is that has number as a whole; 0: its last, or of none
 	author string // of the log's entry that it brings; empty: it brings none, or nobody's
 	encodings
 	aliased map[uint8]*encodings // for clients that know the namespace by another name
@@ -115,7 +115,7 @@ func (o *outgoing) packet(c *Client) *engineio.Packet {
 		return to.plain
 	}
 	if to.modern == nil {
-		to.modern = socketio.EventPacket(c.wireName(), o.name, o.args, nil, o.space.offset(o.number))
+		to.modern = socketio.EventPacket(c.wireName(), o.name, o.args, nil, o.space.offset(o.number, o.part))
 	}
 	return to.modern
 }
@@ -174,17 +174,14 @@ func (sp *space) numberLocked(o *outgoing, event string, args socketio.Encoded) 
 	}
 }
 
-// unknownOffset stands for an offset from which nothing is recovered.
-const unknownOffset = math.MaxUint64
-
-// offset is that of the event with a number.
-func (sp *space) offset(number uint64) string {
-	var buf [40]byte
-	b := append(append(buf[:0], sp.epoch...), '.')
-	if number == unknownOffset {
-		return string(append(b, '?'))
+// offset is that of the event with a number. See arrival for those that have parts.
+func (sp *space) offset(number uint64, part uint32) string {
+	var buf [48]byte
+	b := strconv.AppendUint(append(append(buf[:0], sp.epoch...), '.'), number, 10)
+	if part > 0 {
+		b = strconv.AppendUint(append(b, '-'), uint64(part), 10)
 	}
-	return string(strconv.AppendUint(b, number, 10))
+	return string(b)
 }
 
 // sendLocked puts an event into the outboxes of an audience; keep is for what a recovery replays.
