@@ -244,9 +244,7 @@ func (sp *space) askPresence(r *room) {
 	n := sp.hub.nodes
 	defer n.tasks.leave()
 	for pause := askedAgain; ; pause = min(2*pause, retryMost) {
-		ctx, cancel := context.WithTimeout(n.life, sp.hub.set.timeouts.Store)
-		marks, err := n.marks(ctx, presenceKey(sp.name, r.name))
-		cancel()
+		marks, err := sp.presenceMarks(r)
 		if sp.askedPresence(r, marks, err) {
 			return
 		}
@@ -254,6 +252,16 @@ func (sp *space) askPresence(r *room) {
 			return
 		}
 	}
+}
+
+func (sp *space) presenceMarks(r *room) ([]Mark, error) {
+	n := sp.hub.nodes
+	if n.leaseName() == "" { // it has just begun, and has not heard of its cluster yet
+		return nil, errUnavailable
+	}
+	ctx, cancel := context.WithTimeout(n.life, sp.hub.set.timeouts.Store)
+	defer cancel()
+	return n.marks(ctx, presenceKey(sp.name, r.name))
 }
 
 // askedPresence takes in a room's marks. It is false where they are to be read again.
@@ -266,7 +274,7 @@ func (sp *space) askedPresence(r *room, marks []Mark, err error) bool {
 		a.answer(errUnavailable)
 		return true
 	}
-	if err != nil { // those who wait do so until their deadlines: a node that has just begun has not heard of its cluster yet
+	if err != nil { // those who wait do so until their deadlines
 		return false
 	}
 	if a.again {
