@@ -515,8 +515,11 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	}
 	if lost.came != nil {
 		came := *lost.came
+		if _, in := came.read(sp, t.offset); !in { // it has read that, and more
+			came.replay, came.size = nil, 0
+		}
 		c.rareLocked().came = &came
-		came.forgetLater(sp)
+		sp.recovery.forgetLaterLocked(&came)
 	}
 	if c.userID == "" {
 		c.userID = strings.Clone(lost.userID)

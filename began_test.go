@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,4 +185,37 @@ func TestArrival(t *testing.T) {
 	if replay, _, ok := s.came.unread(sp, "o.1"); ok || replay != nil {
 		t.Error("events of a lost room are replayed")
 	}
+}
+
+// Replays are kept until a connection that lives has brought them, and no more of them than there is room for.
+func TestArrivalsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New(WithRecovery(time.Minute, 64<<10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = h.Shutdown(t.Context()) }()
+		sp := h.core.spaces["/"]
+		kept := func(sizes ...int) (list []bool) {
+			for _, size := range sizes {
+				a := &arrival{}
+				sp.mu.Lock()
+				sp.recovery.keepReplayLocked(a, []*outgoing{{}}, size)
+				if !a.caught {
+					t.Error("it had missed something")
+				}
+				list = append(list, a.replay != nil)
+				sp.mu.Unlock()
+			}
+			return list
+		}
+		if got := kept(arrivalMost+1, 3<<10, 4<<10, 4<<10, 1<<10); !slices.Equal(got, []bool{false, true, true, false, true}) {
+			t.Error(got)
+		}
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if got := kept(4 << 10); !got[0] || sp.recovery.unread != 8<<10 {
+			t.Error("what was brought has not gone", sp.recovery.unread)
+		}
+	})
 }

@@ -18,6 +18,7 @@ type recovery struct {
 	space  *space
 	bytes  int64
 	limit  int64  // of bytes: the namespace's share of the Hub's
+	unread int64  // bytes of replays that are kept for clients who are there, see arrival
 	events []kept // by number, ascending
 	shelf  shelf
 	floor  uint64 // number of the last event that is not kept any more
@@ -99,7 +100,34 @@ type arrival struct {
 	size   int64       // of replay
 }
 
-const arrivalMost = 64 << 10 // of a replay that is kept, in bytes
+// Replays that are kept, in bytes.
+const (
+	arrivalMost = 64 << 10 // one
+	unreadPart  = 4        // all of a namespace are a fourth of recovery.limit at most
+)
+
+// keepReplayLocked keeps what a client that has come is being sent, size bytes on the wire.
+func (r *recovery) keepReplayLocked(a *arrival, replay []*outgoing, size int) {
+	a.caught = len(replay) > 0
+	if bytes := int64(2 * size); size <= arrivalMost && r.unread+bytes <= r.limit/unreadPart {
+		a.replay, a.size = replay, bytes
+		r.forgetLaterLocked(a)
+	}
+}
+
+// forgetLaterLocked lets go of a replay when a connection that still lives has brought it.
+func (r *recovery) forgetLaterLocked(a *arrival) {
+	if len(a.replay) == 0 {
+		return
+	}
+	r.unread += a.size
+	time.AfterFunc(2*(r.space.hub.set.pingInterval+r.space.hub.set.pingTimeout), func() {
+		r.space.mu.Lock()
+		defer r.space.mu.Unlock()
+		r.unread -= a.size
+		a.replay, a.size = nil, 0
+	})
+}
 
 // read is how many events of the replay a client with that offset has read. It is false of one that has read them all, and of any other offset.
 func (a *arrival) read(sp *space, offset string) (events int, ok bool) {
@@ -124,18 +152,6 @@ func (a *arrival) unread(sp *space, offset string) (replay []*outgoing, read int
 		return nil, 0, false
 	}
 	return a.replay[read:], read, true
-}
-
-// forgetLater lets go of the replay when a connection that still lives has brought it.
-func (a *arrival) forgetLater(sp *space) {
-	if a.replay == nil {
-		return
-	}
-	time.AfterFunc(2*(sp.hub.set.pingInterval+sp.hub.set.pingTimeout), func() {
-		sp.mu.Lock()
-		defer sp.mu.Unlock()
-		a.replay, a.size = nil, 0
-	})
 }
 
 func (r *recovery) init(window time.Duration, sp *space) {

@@ -427,12 +427,9 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 		c.id, c.pid, c.recovered = "", pid{}, false
 		return nil, false
 	}
-	came := &arrival{offset: t.offset, number: sp.counter, caught: len(missed) > 0}
-	if size <= arrivalMost {
-		came.replay, came.size = missed, int64(2*size)
-	}
+	came := &arrival{offset: t.offset, number: sp.counter}
+	sp.recovery.keepReplayLocked(came, missed, size)
 	c.rareLocked().came = came
-	came.forgetLater(sp)
 	return packets, true
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,6 +116,9 @@ func (r *row) name() string {
 	return fmt.Sprintf("%s, %d nodes", load, r.nodes)
 }
 
+// procs is a node's GOMAXPROCS: all nodes of a row have the machine's cores between them, as nodes with a limit of CPU would.
+func (r *row) procs() int { return max(1, runtime.NumCPU()/r.nodes) }
+
 // measure runs fresh servers of all kinds under one load.
 func (r *row) measure(binary string) (f figures, err error) {
 	pg, err := pgtest.Start("fsync=on")
@@ -134,7 +138,7 @@ func (r *row) measure(binary string) (f figures, err error) {
 	m := &measuring{plan: r.plan, cache: cache, apart: r.alone}
 	defer m.end()
 	for range r.nodes {
-		n, err := startNode(binary, args)
+		n, err := startNode(binary, args, r.procs())
 		if err != nil {
 			return f, err
 		}
@@ -149,8 +153,9 @@ type node struct {
 	addr string
 }
 
-func startNode(binary string, args []string) (*node, error) {
+func startNode(binary string, args []string, procs int) (*node, error) {
 	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
 	cmd.Stderr = os.Stderr
 	endWithUs(cmd)
 	stdout, err := cmd.StdoutPipe()

@@ -40,7 +40,7 @@ func report(all []*row) string {
 	p := all[0].plan
 	fmt.Fprintf(&b, "# Several nodes: results\n\n%s · `make -C benchmarks cluster` · %d cores, load and PostgreSQL included · %s\n\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
 	fmt.Fprintf(&b, "%d rooms of %d members each, who are on the nodes by turns; texts of 64 bytes by chat_message with an ack, saved in PostgreSQL (fsync=on), one Redis (AOF, everysec). "+
-		"Windows of %v, %d of each run in turn, medians. CPU is of all nodes together; the ratio is to one node without Redis in the same round. Nodes \"that share nothing\" are no cluster: each has the rooms of its own, so that what they cost more than one is that of more processes on this machine. Ms are from a message's being sent to a member of the room, on another node where there is one.\n\n", p.rooms, p.members, p.window, len(all[0].figures))
+		"The nodes of a run have the machine's cores between them (GOMAXPROCS). Windows of %v, %d of each run in turn, medians. CPU is of all nodes together; the ratio is to one node without Redis in the same round. Nodes \"that share nothing\" are no cluster: each has the rooms of its own, so that what they cost more than one is that of more processes on this machine. Ms are from a message's being sent to a member of the room, on another node where there is one.\n\n", p.rooms, p.members, p.window, len(all[0].figures))
 	b.WriteString("| run | messages/s | deliveries/s | µs of CPU a delivery | ratio | ms to a member | p99 | Redis's µs a delivery | Redis's commands a message | bytes in | bytes out |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	var base, apart *row
 	var beside []string
