@@ -515,6 +515,7 @@ func (sp *space) restoreLocked(c *Client, t *ticket) []*engineio.Packet {
 	}
 	if lost.came != nil {
 		came := *lost.came
+		came.lost = false
 		if _, in := came.read(sp, t.offset); !in { // it has read that, and more
 			came.replay, came.size = nil, 0
 		}

@@ -478,3 +478,53 @@ func TestClusterReplayBreaksOff(t *testing.T) {
 		}
 	})
 }
+
+// What is kept of a replay for those who may not have read it goes when a user is erased.
+func TestClusterEraseReplays(t *testing.T) {
+	t.Parallel()
+	for _, there := range []bool{true, false} { // while the client is there, or after it was lost
+		synctest.Test(t, func(t *testing.T) {
+			memory := chat.NewMemoryStore(0, 0)
+			bus, store := clustertest.NewBus(1), struct {
+				shared
+				chat.Eraser
+			}{shared{memory}, memory.(chat.Eraser)}
+			first, _ := newNode(t, bus, store)
+			second, _ := newNode(t, bus, store)
+			bob := chattest.Dial(t, first, as("bob"))
+			join(t, bob, "r")
+			emitThrice(t, first)
+			for range 3 {
+				bob.Expect("e")
+			}
+			pid, offset := bob.Session()
+			bob.Drop()
+			settle(t, time.Second)
+			if _, err := first.Room("r").Post(t.Context(), chat.Post{Text: "secret", UserID: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, time.Second)
+			bob = chattest.Dial(t, second, as("bob"), chattest.Recover(pid, offset))
+			if !bob.Recovered() || entryOf(t, bob.Expect("new_message")).Text != "secret" {
+				t.Fatal("not recovered, or without what was missed")
+			}
+			if !there {
+				bob.Drop()
+				settle(t, time.Second)
+			}
+			if n, err := first.EraseUser(t.Context(), "ann"); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			settle(t, time.Second)
+			if there {
+				bob.Drop()
+				settle(t, time.Second)
+			}
+			back := chattest.Dial(t, second, as("bob"), chattest.Recover(pid, offset))
+			if back.Recovered() {
+				t.Errorf("recovered with what was erased: there %v", there)
+			}
+			back.None("new_message")
+		})
+	}
+}

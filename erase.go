@@ -53,7 +53,7 @@ func (h *core) exportUser(ctx context.Context, x Exporter, userID string, yield 
 	return x.ExportUser(ctx, userID, yield)
 }
 
-// eraseLocked puts tombstones in the places of a user's entries, and forgets the user's lost sessions.
+// eraseLocked puts tombstones in the places of a user's entries, and forgets the user's lost sessions and, since nothing says whose entries they have, all replays.
 func (r *recovery) eraseLocked(userID string) {
 	for i := range r.events {
 		k := &r.events[i]
@@ -74,6 +74,12 @@ func (r *recovery) eraseLocked(userID string) {
 	for p, s := range r.lost {
 		if s.userID == userID {
 			r.removeLocked(p, s)
+		}
+		s.came.forget()
+	}
+	for _, c := range r.space.clients {
+		if c.rare != nil {
+			c.rare.came.forget()
 		}
 	}
 }

@@ -98,6 +98,7 @@ type arrival struct {
 	replay []*outgoing // in order, without packets; nil: it had missed nothing, or has read it, or that would be too much to keep
 	caught bool        // it had missed something
 	size   int64       // of replay
+	lost   bool        // its client has gone: it stays as long as the session does
 }
 
 // Replays that are kept, in bytes.
@@ -125,8 +126,17 @@ func (r *recovery) forgetLaterLocked(a *arrival) {
 		r.space.mu.Lock()
 		defer r.space.mu.Unlock()
 		r.unread -= a.size
-		a.replay, a.size = nil, 0
+		if !a.lost {
+			a.replay, a.size = nil, 0
+		}
 	})
+}
+
+// forget: it is not to be sent again.
+func (a *arrival) forget() {
+	if a != nil {
+		a.replay = nil
+	}
 }
 
 // read is how many events of the replay a client with that offset has read. It is false of one that has read them all, and of any other offset.
@@ -209,8 +219,8 @@ type lostRoom struct {
 func (s *lostSession) restrict(allowed []string) {
 	before := len(s.rooms)
 	s.rooms = slices.DeleteFunc(s.rooms, func(m lostRoom) bool { return !slices.Contains(allowed, m.name) })
-	if len(s.rooms) < before && s.came != nil { // what is of which room is not known
-		s.came.replay = nil
+	if len(s.rooms) < before { // what is of which room is not known
+		s.came.forget()
 	}
 }
 
@@ -223,10 +233,9 @@ func (r *recovery) saveLocked(c *Client, unsent []uint64) {
 	s.at, s.began, s.started, s.until, s.unacked, s.client, s.size = time.Now(), c.began, c.started, r.space.counter, unsent, c, int64(1024+64*len(c.rooms))
 	if c.rare != nil {
 		s.values = c.rare.values
-		if c.rare.came != nil {
-			came := *c.rare.came
-			s.came = &came
-			s.size += came.size
+		if s.came = c.rare.came; s.came != nil {
+			s.came.lost = true
+			s.size += s.came.size
 		}
 		s.unacked = slices.Concat(c.rare.unacked, unsent)
 		if c.rare.rated != nil {
