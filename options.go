@@ -263,8 +263,8 @@ func WithHeartbeat(interval, timeout time.Duration) Option {
 }
 
 // WithRecovery sets connection state recovery: how long (2 min) and in how many bytes (32 MiB a Hub, shared out evenly among its namespaces) the
-// events for a client that went away are kept. A window of 0 turns it off; then events carry no offset
-// either.
+// events for a client that went away are kept; what clients from other processes may not have read yet is kept in a fourth of that beside it. A window of 0 turns it
+// off; then events carry no offset either.
 func WithRecovery(window time.Duration, bytes int64) Option {
 	return hubOption("WithRecovery", func(b *builder) { b.hub.recoveryWindow, b.hub.recoveryBytes = window, bytes })
 }
