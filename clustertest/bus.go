@@ -16,6 +16,8 @@ import (
 type Bus struct {
 	// Lease is for how long a node that was cut off or killed keeps its lease: 5 s, or what is set before the first Join.
 	Lease time.Duration
+	// History is how many publications of all streams a node that joins is told of: 1,000, or what is set before the first Join.
+	History int
 
 	streams int
 
@@ -29,9 +31,6 @@ type Bus struct {
 }
 
 type markID struct{ node, field string }
-
-// historyMost is how many publications of all streams a node that joins is told of.
-const historyMost = 1000
 
 // loss says how many publications more are lost, and for whom: all nodes where no tag is said.
 type loss struct {
@@ -48,7 +47,7 @@ var (
 // NewBus makes a Bus with that many streams.
 func NewBus(streams int) *Bus {
 	return &Bus{
-		Lease: 5 * time.Second, streams: streams,
+		Lease: 5 * time.Second, History: 1000, streams: streams,
 		marks: map[string]map[markID]chat.Mark{}, kept: map[string]chat.Kept{}, lose: map[int]*loss{},
 	}
 }
@@ -172,7 +171,7 @@ func (b *Bus) publishLocked(p chat.Publication) {
 	}
 	if !losing || len(l.tags) > 0 {
 		b.past = append(b.past, p)
-		b.past = b.past[max(0, len(b.past)-historyMost):]
+		b.past = b.past[max(0, len(b.past)-b.History):]
 	}
 	for _, n := range b.nodes {
 		if losing && (len(l.tags) == 0 || slices.Contains(l.tags, n.self.Tag)) {

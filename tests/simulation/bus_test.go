@@ -43,6 +43,9 @@ func drawCluster(rng *rand.Rand, k kinds, s settings) settings {
 func newBus(w *world) *bus {
 	b := &bus{Bus: clustertest.NewBus(w.set.streams), w: w, cut: map[*server]time.Time{}, faulted: time.Now()}
 	b.Lease = lease
+	if w.seed%4 == 0 { // what was published was removed before a node begins
+		b.History = 0
+	}
 	return b
 }
 
