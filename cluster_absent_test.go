@@ -373,19 +373,39 @@ func TestClusterPastIsForOthers(t *testing.T) {
 	})
 }
 
+// movesBetween are two nodes, and a client of the first that has an offset.
+func movesBetween(t *testing.T, store chat.Store) (first, second *chat.Hub, bob *chattest.Client) {
+	t.Helper()
+	bus := clustertest.NewBus(1)
+	first, _ = newNode(t, bus, store)
+	second, _ = newNode(t, bus, store)
+	bob = chattest.Dial(t, first, as("bob"))
+	emitThrice(t, first)
+	for range 3 {
+		bob.Expect("e")
+	}
+	return first, second, bob
+}
+
+// moreBefore emits n events, numbered from all on, and returns the next number.
+func moreBefore(t *testing.T, hub *chat.Hub, all, n int) int {
+	t.Helper()
+	for range n {
+		if err := hub.Emit("e", all); err != nil {
+			t.Fatal(err)
+		}
+		all++
+	}
+	settle(t, time.Second)
+	return all
+}
+
 // A session that comes back to a node has an offset of that node's from before. Where the connection dies with what the session was to catch up with, that offset must not
 // pass for one that has it: the session is given that once more, there or on another node, as long as it may not have read it.
 func TestClusterBackWhereItWas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
-		first, _ := newNode(t, bus, store)
-		second, _ := newNode(t, bus, store)
-		bob := chattest.Dial(t, first, as("bob"))
-		emitThrice(t, first)
-		for range 3 {
-			bob.Expect("e")
-		}
+		first, second, bob := movesBetween(t, shared{chat.NewMemoryStore(0, 0)})
 		pid, offset := bob.Session()
 		missed := 0
 		for i, c := range []struct {
@@ -400,13 +420,7 @@ func TestClusterBackWhereItWas(t *testing.T) {
 			settle(t, c.after)
 			bob.Drop()
 			settle(t, time.Second)
-			for range c.more {
-				if err := first.Emit("e", missed); err != nil {
-					t.Fatal(err)
-				}
-				missed++
-			}
-			settle(t, time.Second)
+			missed = moreBefore(t, first, missed, c.more)
 			bob = chattest.Dial(t, c.hub, as("bob"), chattest.Recover(pid, offset)) // its offset is that of one who reads nothing of what it is sent
 			if bob.Recovered() == c.refuse {
 				t.Fatalf("step %d: recovered %v", i, bob.Recovered())
@@ -425,14 +439,7 @@ func TestClusterBackWhereItWas(t *testing.T) {
 func TestClusterReplayBreaksOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		bus, store := clustertest.NewBus(1), shared{chat.NewMemoryStore(0, 0)}
-		first, _ := newNode(t, bus, store)
-		second, _ := newNode(t, bus, store)
-		bob := chattest.Dial(t, first, as("bob"))
-		emitThrice(t, second)
-		for range 3 {
-			bob.Expect("e")
-		}
+		first, second, bob := movesBetween(t, shared{chat.NewMemoryStore(0, 0)})
 		pid, offset := bob.Session()
 		next, all := 0, 0
 		for i, c := range []struct {
@@ -444,12 +451,7 @@ func TestClusterReplayBreaksOff(t *testing.T) {
 		} {
 			bob.Drop()
 			settle(t, time.Second)
-			for range c.more {
-				if err := first.Emit("e", all); err != nil {
-					t.Fatal(err)
-				}
-				all++
-			}
+			all = moreBefore(t, first, all, c.more)
 			if err := c.hub.Room("nobody").Emit("e", "for others"); err != nil {
 				t.Fatal(err)
 			}
@@ -485,18 +487,11 @@ func TestClusterEraseReplays(t *testing.T) {
 	for _, there := range []bool{true, false} { // while the client is there, or after it was lost
 		synctest.Test(t, func(t *testing.T) {
 			memory := chat.NewMemoryStore(0, 0)
-			bus, store := clustertest.NewBus(1), struct {
+			first, second, bob := movesBetween(t, struct {
 				shared
 				chat.Eraser
-			}{shared{memory}, memory.(chat.Eraser)}
-			first, _ := newNode(t, bus, store)
-			second, _ := newNode(t, bus, store)
-			bob := chattest.Dial(t, first, as("bob"))
+			}{shared{memory}, memory.(chat.Eraser)})
 			join(t, bob, "r")
-			emitThrice(t, first)
-			for range 3 {
-				bob.Expect("e")
-			}
 			pid, offset := bob.Session()
 			bob.Drop()
 			settle(t, time.Second)

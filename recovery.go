@@ -382,10 +382,7 @@ func (r *recovery) replayLocked(s *lostSession, offset string, c *Client) (packe
 	}
 	if len(unread) > 0 {
 		c.started = s.started
-		packets = c.packetsOf(unread, s.came.number, read)
-		for _, p := range packets {
-			size += p.Size()
-		}
+		packets, size = c.packetsOf(unread, s.came.number, read)
 	}
 	ok = r.eachMissedLocked(s, offset, func(k *kept) bool {
 		p := k.event.packet(c)

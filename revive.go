@@ -418,11 +418,7 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 	}
 	sp.counter = sp.hub.counter.Add(1) // so that what is replayed has a number of its own, see arrival
 	c.started, c.sent = sp.counter, sentEvents{}
-	packets := c.packetsOf(missed, sp.counter, 0)
-	size := 0
-	for _, p := range packets {
-		size += p.Size()
-	}
+	packets, size := c.packetsOf(missed, sp.counter, 0)
 	if size > sp.hub.set.limits.Outbox {
 		c.id, c.pid, c.recovered = "", pid{}, false
 		return nil, false
@@ -433,9 +429,9 @@ func (sp *space) reviveLocked(c *Client, t *ticket) ([]*engineio.Packet, bool) {
 	return packets, true
 }
 
-// packetsOf are those of the last events of an arrival's replay. Of one that breaks off the client must not think that it has seen all.
-func (c *Client) packetsOf(unread []*outgoing, number uint64, read int) []*engineio.Packet {
-	packets := make([]*engineio.Packet, len(unread))
+// packetsOf are those of the last events of an arrival's replay, and their size. Of one that breaks off the client must not think that it has seen all.
+func (c *Client) packetsOf(unread []*outgoing, number uint64, read int) (packets []*engineio.Packet, size int) {
+	packets = make([]*engineio.Packet, len(unread))
 	for i, o := range unread {
 		o.number, o.part = number, uint32(read+i+1)
 		if i == len(unread)-1 {
@@ -443,9 +439,10 @@ func (c *Client) packetsOf(unread []*outgoing, number uint64, read int) []*engin
 			c.sent.add(number, c.space.recovery.aged)
 		}
 		packets[i] = o.packet(c)
+		size += packets[i].Size()
 		o.encodings, o.aliased = encodings{}, nil
 	}
-	return packets
+	return packets, size
 }
 
 // missedLocked appends what was written in a room since: what was read, and what has been delivered here meanwhile.
