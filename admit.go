@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
@@ -24,13 +23,8 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 	if err := h.coolingDown(r, address); err != nil {
 		return nil, err
 	}
-	if !h.pending.enter(address, h.set.limits.PendingPerAddress) {
-		h.hit(r.Context(), LimitHit{Limit: "PendingPerAddress", Step: LimitRefused, Per: PerAddress, Address: address})
-		return nil, refusalCrowded
-	}
 	hs := &socketio.Handshake{Transport: s.Transport(), Request: h.trimRequest(r, remote), RequestID: requestIDOf(r)}
 	s.OnSettled(func(evicted bool) {
-		h.pending.leave(address)
 		if evicted {
 			ctx := authContext{h.life, hs.Request.Context(), hs.RequestID}
 			h.hit(ctx, LimitHit{Limit: "Pending", Step: LimitDisconnect, Address: address})
@@ -52,49 +46,20 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 	return &legacyHandler{Handler: handler, hub: h}, nil
 }
 
-// crowd counts the connections of an address that are in no namespace yet.
-type crowd struct {
-	mu sync.Mutex // guards n; innermost
-	n  map[string]int
-}
-
-// enter counts one until it has joined a namespace or is over. It is false where there are most already.
-func (c *crowd) enter(address string, most int) bool {
-	if most <= 0 {
-		return true
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n[address] >= most {
-		return false
-	}
-	if c.n == nil {
-		c.n = map[string]int{}
-	}
-	c.n[address]++
-	return true
-}
-
-func (c *crowd) leave(address string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n != nil {
-		release(c.n, address)
-	}
-}
-
 // crowded is told of handshakes and upgrades that the transport has refused.
 func (h *core) crowded(r *http.Request, what string) {
-	limit := "Pending"
-	if what == engineio.LimitProbes {
-		limit = "Upgrades"
+	hit := LimitHit{Limit: "Pending", Step: LimitRefused, Address: h.origin(r)}
+	switch what {
+	case engineio.LimitPendingEach:
+		hit.Limit, hit.Per = "PendingPerAddress", PerAddress
+	case engineio.LimitProbes:
+		hit.Limit = "Upgrades"
 	}
-	h.hit(r.Context(), LimitHit{Limit: limit, Step: LimitRefused, Address: hostOf(h.addressOf(r))})
+	h.hit(r.Context(), hit)
 }
 
-var refusalCrowded = &engineio.Refusal{
-	Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}}, Code: 3, Message: "Too many connections from this address",
-}
+// origin is the address that a handshake counts for.
+func (h *core) origin(r *http.Request) string { return hostOf(h.addressOf(r)) }
 
 var refusalDraining = &engineio.Refusal{
 	Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}, Code: 3, Message: "Server is shutting down",

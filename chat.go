@@ -58,7 +58,6 @@ type core struct {
 
 	lastValues    atomic.Pointer[plainValues] // of a request's context; see valuesOf
 	legacyClients atomic.Int64
-	pending       crowd
 	received      atomic.Int64
 	deliveries    atomic.Int64
 	recovered     atomic.Int64
@@ -115,8 +114,8 @@ func New(opts ...Option) (*Hub, error) {
 		MaxPayload: set.limits.Payload, Outbox: set.limits.Outbox,
 		Legacy: set.legacy, LegacyUpgrades: set.legacyUpgrades,
 		Compression: set.compression, GzipFrom: 1024,
-		Pending: max(set.limits.Pending, 0), Probes: max(set.limits.Upgrades, 0),
-		Accept: h.accept, Limited: h.crowded, Tag: h.nodes.ownTag(),
+		Pending: max(set.limits.Pending, 0), PendingEach: max(set.limits.PendingPerAddress, 0), Probes: max(set.limits.Upgrades, 0),
+		Accept: h.accept, Origin: h.origin, Limited: h.crowded, Tag: h.nodes.ownTag(),
 	})
 	h.handler = h.newCORS().Handler(h.engine)
 	h.forwards = newForwarding(h)

@@ -143,7 +143,7 @@ func TestPendingIsBounded(t *testing.T) {
 	}
 }
 
-// Past Limits.Pending whoever has waited for a second makes room for those who come.
+// Past Limits.Pending whoever has waited for a second makes room for those who come, and sooner who comes from where there are most.
 func TestPendingMakesRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -169,17 +169,22 @@ func TestPendingMakesRoom(t *testing.T) {
 				t.Fatalf("%+v", s)
 			}
 		}
+		// The address that has most yields to another at once, until that has as many.
+		if res := get(t, hub, "GET", handshakeURL); res.StatusCode != 200 {
+			t.Error("shut out by others:", res.StatusCode)
+		}
+		wantHits(t, &seen, chat.LimitHit{Limit: "Pending", Step: chat.LimitDisconnect, Address: "pipe"})
 		if res := get(t, hub, "GET", handshakeURL); res.StatusCode != 503 {
 			t.Error("one who has just come was sent away:", res.StatusCode)
 		}
 		wantHits(t, &seen, chat.LimitHit{Limit: "Pending", Step: chat.LimitRefused, Address: "192.0.2.1"})
-		wires[0].send(t, "40")
+		wires[1].send(t, "40")
 		synctest.Wait()
-		wires[0].want(t, "40{")
+		wires[1].want(t, "40{")
 		time.Sleep(time.Second)
 		chattest.Dial(t, hub)
 		synctest.Wait()
-		if wires[0].isOver() || wires[1].isOver() || in.isOver() {
+		if !wires[0].isOver() || wires[1].isOver() || wires[2].isOver() || in.isOver() {
 			t.Error("the wrong one has gone")
 		}
 		chattest.Dial(t, hub)
@@ -189,7 +194,7 @@ func TestPendingMakesRoom(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if !wires[1].isOver() || wires[2].isOver() {
+		if wires[1].isOver() || !wires[2].isOver() {
 			t.Error("not the oldest")
 		}
 	})

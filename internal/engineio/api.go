@@ -18,7 +18,8 @@ type Config struct {
 	WriteTimeout   time.Duration // one write to a WebSocket, or to a poll's response
 	MaxPayload     int           // bytes of one incoming message, or of one POST body
 	Outbox         int           // bytes queued for one session
-	Pending        int           // sessions that are not settled (see Session.Settle): a handshake beyond ends the oldest, or is refused with 503 where that is younger than a second; 0: no bound
+	Pending        int           // sessions that are not settled (see Session.Settle): a handshake beyond ends one of the origin that has most, or the oldest of all; 0: no bound. Where its own has most, and none is older than a second, it is refused with 503
+	PendingEach    int           // of those, of one origin: a handshake beyond is refused with 429; 0: no bound
 	Probes         int           // upgrades not completed, of all sessions: one beyond is refused, its session goes on by polling; 0: no bound
 	Legacy         bool          // serve EIO=3
 	LegacyUpgrades bool          // offer websocket in the handshake of EIO=3 polling sessions
@@ -30,8 +31,11 @@ type Config struct {
 	// with its status and body, anything else with 500. r must not be kept.
 	Accept func(s *Session, r *http.Request) (Handler, error)
 
-	// Limited is told of each refusal by Pending or Probes (LimitPending, LimitProbes), on the request's
-	// goroutine. r must not be kept. nil: nobody.
+	// Origin is whom a handshake counts for in Pending and PendingEach. r must not be kept. nil: all are one.
+	Origin func(r *http.Request) string
+
+	// Limited is told of each refusal by Pending, PendingEach or Probes (LimitPending, LimitPendingEach, LimitProbes), on the
+	// request's goroutine. r must not be kept. nil: nobody.
 	Limited func(r *http.Request, what string)
 }
 

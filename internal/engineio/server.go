@@ -17,7 +17,6 @@ type Server struct {
 	epoch   time.Time
 	refusal atomic.Pointer[Refusal]
 	live    atomic.Int64
-	pending atomic.Int64 // sessions not settled
 	probes  atomic.Int64
 	in, out atomic.Int64 // bytes
 	gate    gate
@@ -152,11 +151,12 @@ func (srv *Server) handshake(w http.ResponseWriter, r *http.Request, version uin
 		no.write(w)
 		return
 	}
-	if !srv.reserve(&srv.pending, srv.cfg.Pending, r, LimitPending) {
-		errPending.write(w)
+	place, no := srv.enter(r)
+	if no != nil {
+		no.write(w)
 		return
 	}
-	s := srv.newSession(version, direct, base64)
+	s := srv.newSession(version, direct, base64, place)
 	h, err := srv.cfg.Accept(s, r)
 	if err != nil {
 		srv.discard(s)
@@ -178,7 +178,7 @@ func (srv *Server) handshake(w http.ResponseWriter, r *http.Request, version uin
 }
 
 // newSession makes a session with one pin, the handshake's, that is pending.
-func (srv *Server) newSession(version uint8, direct, base64 bool) *Session {
+func (srv *Server) newSession(version uint8, direct, base64 bool, place *crowd) *Session {
 	s := &Session{srv: srv, secret: newSecret(), version: version, direct: direct, pins: 1}
 	s.ring.slot = -1
 	if !direct {
@@ -190,7 +190,7 @@ func (srv *Server) newSession(version uint8, direct, base64 bool) *Session {
 	}
 	srv.live.Add(1)
 	srv.gate.add()
-	srv.enlist(s)
+	srv.enlist(s, place)
 	return s
 }
 

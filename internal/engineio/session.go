@@ -33,6 +33,7 @@ type Session struct {
 	opening  bool       // queue[0] is what opens a WebSocket
 	cut      bool       // end.last is to take the place of what is queued
 	settled  bool
+	evicted  bool
 	pins     int16
 	sent     int // bytes of queue[0] that are written
 	queued   int // what queue weighs

@@ -1,71 +1,118 @@
 package engineio
 
 import (
+	"container/list"
 	"net/http"
 	"time"
 )
 
 // Limits that a handshake or an upgrade can meet, as Config.Limited is told.
 const (
-	LimitPending = "pending"
-	LimitProbes  = "probes"
+	LimitPending     = "pending"
+	LimitPendingEach = "pending of an origin"
+	LimitProbes      = "probes"
 )
 
-var errPending = &Refusal{
-	Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}, Code: codeBadRequest, Message: "Too many connections",
-}
+var (
+	errPending = &Refusal{
+		Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}, Code: codeBadRequest, Message: "Too many connections",
+	}
+	errPendingEach = &Refusal{
+		Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}}, Code: codeBadRequest, Message: "Too many connections from this address",
+	}
+)
 
 // Pending is the number of sessions that are neither settled nor over.
-func (srv *Server) Pending() int { return int(srv.pending.Load()) }
+func (srv *Server) Pending() int {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.lobby.n
+}
 
 // Probes is the number of WebSockets that are upgrades not completed.
 func (srv *Server) Probes() int { return int(srv.probes.Load()) }
 
-// reserve counts one more against a bound of most; 0 is none.
-func (srv *Server) reserve(count interface{ Add(int64) int64 }, most int, r *http.Request, what string) bool {
-	if n := count.Add(1); most <= 0 || n <= int64(most) {
-		return true
-	}
-	if what == LimitPending && srv.evict() {
-		return true
-	}
-	count.Add(-1)
+// limited tells the host of a refusal.
+func (srv *Server) limited(r *http.Request, what string) {
 	if srv.cfg.Limited != nil {
 		srv.cfg.Limited(r, what)
 	}
-	return false
 }
 
-// evictable is how old a session must be to make room for another: what takes longer to be settled is mostly what never will be.
+// evictable is how old a session must be to make room for another of an origin that has as many: what takes longer to be settled is mostly what never will be.
 const evictable = time.Second
 
 // A waiting is a session that is not settled. Here and not in Session, since it is nothing to most of a session's life.
 type waiting struct {
-	s            *Session
-	since        time.Duration // the server's now
-	settled      func(evicted bool)
-	older, newer *waiting
+	s       *Session
+	since   time.Duration // the server's now
+	settled func(evicted bool)
+	crowd   *crowd
+	at      *list.Element // in lobby.all
+	atOwn   *list.Element // in crowd.all
 }
 
-// A lobby has the sessions that are not settled, in the order of arrival.
+// A crowd is the sessions of one origin that are not settled.
+type crowd struct {
+	origin string
+	n      int           // of them, those included that are not in all yet
+	all    list.List     // of *waiting, the oldest first
+	at     *list.Element // in lobby.sizes[n]
+}
+
+// A lobby has the sessions that are not settled.
 type lobby struct {
-	of             map[*Session]*waiting
-	oldest, newest *waiting
-	most           int // that have been in it since it was last empty
+	n      int // of them, those included that are not in all yet
+	of     map[*Session]*waiting
+	all    list.List // of *waiting, the oldest first
+	crowds map[string]*crowd
+	sizes  []*list.List // the crowds of so many
+	most   int          // that n has been since it was last 0
 }
 
-func (l *lobby) add(w *waiting) {
+// enter makes a place for a session of an origin.
+func (l *lobby) enter(origin string) *crowd {
+	c := l.crowds[origin]
+	if c == nil {
+		c = &crowd{origin: origin}
+		if l.crowds == nil {
+			l.crowds = map[string]*crowd{}
+		}
+		l.crowds[origin] = c
+	}
+	l.resize(c, 1)
+	l.most = max(l.most, l.n)
+	return c
+}
+
+// resize counts by more sessions of a crowd; the sizes end at that of the largest.
+func (l *lobby) resize(c *crowd, by int) {
+	if c.n > 0 {
+		l.sizes[c.n].Remove(c.at)
+	}
+	c.n += by
+	l.n += by
+	for len(l.sizes) <= c.n {
+		l.sizes = append(l.sizes, list.New())
+	}
+	if c.n > 0 {
+		c.at = l.sizes[c.n].PushBack(c)
+	} else {
+		delete(l.crowds, c.origin)
+	}
+	for n := len(l.sizes); n > 0 && l.sizes[n-1].Len() == 0; n-- {
+		l.sizes = l.sizes[:n-1]
+	}
+}
+
+// add takes in a session that has its place.
+func (l *lobby) add(s *Session, c *crowd, now time.Duration) {
+	w := &waiting{s: s, since: now, crowd: c}
+	w.at, w.atOwn = l.all.PushBack(w), c.all.PushBack(w)
 	if l.of == nil {
 		l.of = map[*Session]*waiting{}
 	}
-	l.of[w.s] = w
-	l.most = max(l.most, len(l.of))
-	if w.older = l.newest; w.older != nil {
-		w.older.newer = w
-	} else {
-		l.oldest = w
-	}
-	l.newest = w
+	l.of[s] = w
 }
 
 // keptLobby is up to how many places an empty lobby keeps: a map never shrinks.
@@ -75,42 +122,77 @@ const keptLobby = 1 << 10
 func (l *lobby) remove(s *Session) *waiting {
 	w := l.of[s]
 	delete(l.of, s)
-	if w.older != nil {
-		w.older.newer = w.newer
-	} else {
-		l.oldest = w.newer
-	}
-	if w.newer != nil {
-		w.newer.older = w.older
-	} else {
-		l.newest = w.older
-	}
-	if len(l.of) == 0 && l.most > keptLobby {
-		l.of, l.most = nil, 0
+	l.all.Remove(w.at)
+	w.crowd.all.Remove(w.atOwn)
+	if l.resize(w.crowd, -1); l.n == 0 && l.most > keptLobby {
+		*l = lobby{}
 	}
 	return w
 }
 
-// enlist counts a new session among those that are not settled.
-func (srv *Server) enlist(s *Session) {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	srv.lobby.add(&waiting{s: s, since: srv.now()})
-}
-
-// evict ends the session that has waited longest to be settled, if that is long enough.
-func (srv *Server) evict() bool {
-	for {
-		srv.mu.Lock()
-		w := srv.lobby.oldest
-		srv.mu.Unlock()
-		if w == nil || srv.now()-w.since < evictable {
-			return false
-		}
-		if w.s.settle(true) { // or it has just been settled
-			return true
+// yields is who makes room for one more of an origin: the oldest of the origin that has most, where that is more than this one would have, or else the oldest of all,
+// where it has had its time. So a flood from some addresses does not shut out the others. nil: nobody.
+func (l *lobby) yields(origin string, now time.Duration) *waiting {
+	own := 0
+	if c := l.crowds[origin]; c != nil {
+		own = c.n
+	}
+	if largest := len(l.sizes) - 1; largest > own+1 {
+		if first := l.sizes[largest].Front().Value.(*crowd).all.Front(); first != nil {
+			return first.Value.(*waiting)
 		}
 	}
+	if first := l.all.Front(); first != nil && now-first.Value.(*waiting).since >= evictable {
+		return first.Value.(*waiting)
+	}
+	return nil
+}
+
+// enter makes a place for a handshake's session, or refuses it.
+func (srv *Server) enter(r *http.Request) (*crowd, *Refusal) {
+	origin := ""
+	if srv.cfg.Origin != nil {
+		origin = srv.cfg.Origin(r)
+	}
+	for {
+		c, first, refused := srv.place(origin)
+		switch {
+		case refused != nil:
+			what := LimitPending
+			if refused == errPendingEach {
+				what = LimitPendingEach
+			}
+			srv.limited(r, what)
+			return nil, refused
+		case first == nil:
+			return c, nil
+		}
+		first.s.settle(true) // unless it has just been settled
+	}
+}
+
+// place makes a place, or says who has to go before there is one.
+func (srv *Server) place(origin string) (c *crowd, first *waiting, refused *Refusal) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	l := &srv.lobby
+	if c := l.crowds[origin]; c != nil && srv.cfg.PendingEach > 0 && c.n >= srv.cfg.PendingEach {
+		return nil, nil, errPendingEach
+	}
+	if srv.cfg.Pending <= 0 || l.n < srv.cfg.Pending {
+		return l.enter(origin), nil, nil
+	}
+	if first = l.yields(origin, srv.now()); first == nil {
+		return nil, nil, errPending
+	}
+	return nil, first, nil
+}
+
+// enlist puts a new session in its place.
+func (srv *Server) enlist(s *Session, c *crowd) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.lobby.add(s, c, srv.now())
 }
 
 // Settle tells that something has come of the session: it does not count for Config.Pending any more, nor is it ended to make room. Later
@@ -123,7 +205,7 @@ func (s *Session) settle(evicted bool) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.settled = true
+	s.settled, s.evicted = true, evicted
 	s.srv.mu.Lock()
 	w := s.srv.lobby.remove(s)
 	s.srv.mu.Unlock()
@@ -131,7 +213,6 @@ func (s *Session) settle(evicted bool) bool {
 		s.abortLocked(ReasonForced)
 	}
 	s.mu.Unlock()
-	s.srv.pending.Add(-1)
 	if w.settled != nil {
 		w.settled(evicted)
 	}
@@ -142,7 +223,7 @@ func (s *Session) settle(evicted bool) bool {
 // accepted, before the refusal is written), or evicted, on another handshake's goroutine; at once where that has been. f must not block. A session has one f.
 func (s *Session) OnSettled(f func(evicted bool)) {
 	s.mu.Lock()
-	settled := s.settled
+	settled, evicted := s.settled, s.evicted
 	if !settled {
 		s.srv.mu.Lock()
 		s.srv.lobby.of[s].settled = f
@@ -150,6 +231,6 @@ func (s *Session) OnSettled(f func(evicted bool)) {
 	}
 	s.mu.Unlock()
 	if settled {
-		f(false)
+		f(evicted)
 	}
 }

@@ -2,7 +2,9 @@ package engineio
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -105,10 +107,112 @@ func TestPendingEvicts(t *testing.T) {
 			t.Errorf("%d pending", n)
 		}
 		b.close()
-		if l := &b.srv.lobby; l.oldest != nil || l.newest != nil || len(l.of) != 0 || evicted.Load() != 2 {
+		if l := &b.srv.lobby; l.all.Len()+len(l.of)+len(l.crowds)+len(l.sizes) != 0 || evicted.Load() != 2 {
 			t.Errorf("left in the lobby: %+v; %d evicted", l, evicted.Load())
 		}
 	})
+}
+
+// Past the cap who comes from where there are fewer gets in, at the cost of where there are most.
+func TestPendingIsShared(t *testing.T) {
+	var limits []string
+	capped := func(o *setup) {
+		o.cfg.Pending, o.cfg.PendingEach = 5, 4
+		o.cfg.Origin = func(r *http.Request) string { return r.URL.Query().Get("from") }
+		o.cfg.Limited = func(r *http.Request, what string) { limits = append(limits, r.URL.Query().Get("from")+" "+what) }
+	}
+	bubble(t, capped, func(t *testing.T, b *bench) {
+		open := func(from string) *peer {
+			t.Helper()
+			b.open(4, "&from="+from)
+			return b.peer()
+		}
+		refused := func(from string, status int, body string) {
+			t.Helper()
+			b.get("EIO=4&transport=polling&from="+from).want(t, status, body)
+		}
+		flood := []*peer{open("a"), open("a"), open("a"), open("a")}
+		refused("a", 429, `{"code":3,"message":"Too many connections from this address"}`)
+		other := open("b")
+		open("c")
+		flood[0].wantEnd(t, ReasonForced)
+		open("c")
+		flood[1].wantEnd(t, ReasonForced)
+		refused("c", 503, `{"code":3,"message":"Too many connections"}`) // a has as many
+		refused("a", 503, `{"code":3,"message":"Too many connections"}`)
+		refused("b", 503, `{"code":3,"message":"Too many connections"}`) // it would have as many
+		last := open("d")
+		flood[2].wantEnd(t, ReasonForced)
+		time.Sleep(evictable)
+		open("c") // c has most itself, and so the oldest of all goes
+		flood[3].wantEnd(t, ReasonForced)
+		if other.s.state.Load() != stateOpen || last.s.state.Load() != stateOpen || b.srv.Pending() != 5 {
+			t.Error("the wrong one had to go", b.srv.Pending())
+		}
+		if got := strings.Join(limits, ", "); got != "a pending of an origin, c pending, a pending, b pending" {
+			t.Error(got)
+		}
+	})
+}
+
+// The lobby beside a list that is searched.
+func TestLobby(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var l lobby
+	type one struct {
+		s      *Session
+		origin string
+		since  time.Duration
+	}
+	var list []one
+	now := time.Duration(0)
+	for step := range 30_000 {
+		now += time.Duration(rng.IntN(3)) * 100 * time.Millisecond
+		crowded := step/3000%2 == 0
+		if len(list) > 0 && rng.IntN(5) < 2 == crowded {
+			i := rng.IntN(len(list))
+			l.remove(list[i].s)
+			list = slices.Delete(list, i, i+1)
+		} else {
+			origin := string(rune('a' + int(rng.ExpFloat64()*3)))
+			s := new(Session)
+			l.add(s, l.enter(origin), now)
+			list = append(list, one{s, origin, now})
+		}
+		counts := map[string]int{}
+		for _, o := range list {
+			counts[o.origin]++
+		}
+		if l.n != len(list) || len(l.crowds) != len(counts) || l.all.Len() != len(list) || len(l.of) != len(list) {
+			t.Fatalf("step %d: %d, %d, %d, %d of %d", step, l.n, len(l.crowds), l.all.Len(), len(l.of), len(list))
+		}
+		most := 0
+		for _, n := range counts {
+			most = max(most, n)
+		}
+		for _, origin := range []string{"a", "c", "nowhere"} {
+			w := l.yields(origin, now)
+			switch {
+			case most > counts[origin]+1:
+				if w == nil || counts[w.crowd.origin] != most || slices.ContainsFunc(list, func(o one) bool { return o.origin == w.crowd.origin && o.since < w.since }) {
+					t.Fatalf("step %d: %q yields to %q, of %v", step, w.crowd.origin, origin, counts)
+				}
+			case len(list) > 0 && now-list[0].since >= evictable:
+				if w == nil || w.s != list[0].s {
+					t.Fatalf("step %d: not the oldest yields", step)
+				}
+			case w != nil:
+				t.Fatalf("step %d: somebody yields who is young", step)
+			}
+		}
+	}
+	for _, o := range list {
+		l.remove(o.s)
+	}
+	if l.n+l.all.Len()+len(l.of)+len(l.crowds)+len(l.sizes) != 0 {
+		t.Errorf("left: %+v", l)
+	}
 }
 
 func TestOnSettled(t *testing.T) {

@@ -25,7 +25,9 @@ func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Session) beginProbe(c *wsConn, r *http.Request) bool {
-	if !s.srv.reserve(&s.srv.probes, s.srv.cfg.Probes, r, LimitProbes) {
+	if n, most := s.srv.probes.Add(1), s.srv.cfg.Probes; most > 0 && n > int64(most) {
+		s.srv.probes.Add(-1)
+		s.srv.limited(r, LimitProbes)
 		return false
 	}
 	s.mu.Lock()
