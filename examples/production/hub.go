@@ -44,8 +44,9 @@ func newHub(cfg config, store chat.Store, who auth, observer chat.Observer, clus
 		chat.WithTrustedProxies(cfg.proxies...),
 		chat.WithHeartbeat(10*time.Second, 5*time.Second),
 		chat.WithLimits(chat.Limits{
-			// nginx's client_max_body_size is above the Payload, so that the Hub says what is too large.
-			Pending: 5_000, PendingPerAddress: 2_000, ClientsPerAddress: 10_000,
+			// nginx's client_max_body_size is above the Payload, so that the Hub says what is too large. Who comes honestly is pending for some milliseconds; of the
+			// most that ever were Go keeps its records.
+			Pending: 2_000, PendingPerAddress: 1_000, Upgrades: 2_000, ClientsPerAddress: 10_000,
 		}),
 		chat.WithRates(rates...),
 		chat.WithLogger(slog.Default()),

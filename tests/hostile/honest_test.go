@@ -73,7 +73,7 @@ func good() *outcome {
 	flood := quiet
 	flood.Name, flood.attacks = "flood", []attack{{name: "flood", must: []string{"429"}}}
 	flood.Told = []told{{Counts: map[string]int{"429": 3}}}
-	return &outcome{Phases: []phase{quiet, flood, quiet}, Clients: []client{c, d}, First: use, Last: use, Later: use, long: true, patience: 2 * time.Second}
+	return &outcome{Phases: []phase{quiet, flood, quiet}, Clients: []client{c, d}, First: use, Left: []left{{use, use}, {use, use}}, long: true, patience: 2 * time.Second}
 }
 
 func TestVerdict(t *testing.T) {
@@ -94,12 +94,15 @@ func TestVerdict(t *testing.T) {
 		"of CPU a delivery":      func(o *outcome) { o.Phases[1].Shares.Honest *= 3 },
 		"a minute later":         func(o *outcome) { o.Phases[1].Settling = settle + 1 },
 		"nothing was answered":   func(o *outcome) { delete(o.Phases[1].Told[0].Counts, "429") },
-		"more live at the end":   func(o *outcome) { o.Last.Heap += heapMore + 1<<20 },
-		"later still":            func(o *outcome) { o.Later.Heap += heapPart + 1<<20 },
-		"100 MB resident later":  func(o *outcome) { o.Later.RSS *= 2 },
-		"150 MB resident at the": func(o *outcome) { o.long, o.Last.RSS = true, 3*o.Last.RSS },
+		"more live at the end":   func(o *outcome) { o.Left[0].Soon.Heap += heapMore + 1<<20 },
+		"9 MB more live 2m0s":    func(o *outcome) { o.Left[0].Later.Heap += heapPart + 1<<20 },
+		"3 MB more live 2m0s":    func(o *outcome) { o.Left[1].Later.Heap += heapOnce + 1<<20 },
+		"100 MB resident later":  func(o *outcome) { o.Left[0].Later.RSS *= 2 },
+		"60 MB resident later":   func(o *outcome) { o.Left[1].Later.RSS = 60 << 20 },
+		"150 MB resident at the": func(o *outcome) { o.Left[0].Soon.RSS *= 3 },
+		"56 MB resident at the":  func(o *outcome) { o.Left[1].Soon.RSS = 56 << 20 },
 		"refused map[503:2]":     func(o *outcome) { o.Phases[1].Felt.Refused = map[string]int{"503": 2} },
-		"goroutines and 100 fi":  func(o *outcome) { o.Last.Goroutines *= 2 },
+		"goroutines and 100 fi":  func(o *outcome) { o.Left[0].Soon.Goroutines *= 2 },
 	} {
 		o := good()
 		harm(o)

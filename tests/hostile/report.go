@@ -32,7 +32,7 @@ func (o *outcome) report(drawing string) string {
 	if o.behind {
 		with = "PostgreSQL behind nginx, with the deployed file,"
 	}
-	fmt.Fprintf(&b, "`examples/production` with %s and its own limits, %d honest clients and a newcomer each second, %.0f s with %d attacks.\n\n![honest latency, CPU, memory and goroutines over time](%s)\n\n", with, len(o.Clients), end.Seconds(), len(o.Phases)-2, drawing)
+	fmt.Fprintf(&b, "`examples/production` with %s and its own limits, %d honest clients and a newcomer each second, %.0f s with %d attacks.\n\n![honest latency, CPU, memory and goroutines over time](%s)\n\n", with, len(o.Clients), end.Seconds(), o.attacks(), drawing)
 	if o.behind {
 		b.WriteString("The node's connections all come from nginx, so that nobody can tell by them whom its CPU is spent for: it is not judged here.\n\n")
 	}
@@ -99,16 +99,32 @@ func (o *outcome) reportMemory(b *strings.Builder) {
 	b.WriteString("\n## What was left\n\nAfter a collection. *Resident* is what the kernel says; of that *mapped* are pages of files, the program's own among them, *living* the heap's objects, *room* is what the collector holds for the next ones (between objects, and pages that it has not given back yet), *runtime* stacks and its own tables, *profiler* what the test's own profiles take, " +
 		"*others* what is outside the Go heap, SQLite's pages first of all (below zero where the runtime counts pages that it has never touched). MB.\n\n| | resident | mapped | living | room | runtime | profiler | others | goroutines | files |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
-	for _, x := range []struct {
-		when string
-		usage
-	}{{"before", o.First}, {"a minute behind the attacks", o.Last}, {fmt.Sprintf("%v later", recoveryWindow), o.Later}} {
-		if u := &x.usage; u.RSS > 0 {
-			room := u.Unused + u.Free
-			fmt.Fprintf(b, "| %s | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %d | %d |\n", x.when, mb(u.RSS), mb(u.Mapped), mb(u.Heap), mb(room), mb(u.Runtime-u.Heap-room-u.Profiler), mb(u.Profiler), mb(u.RSS-u.Mapped-u.Runtime), u.Goroutines, u.Files)
+	row := func(when string, u *usage) {
+		room := u.Unused + u.Free
+		fmt.Fprintf(b, "| %s | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %d | %d |\n", when, mb(u.RSS), mb(u.Mapped), mb(u.Heap), mb(room), mb(u.Runtime-u.Heap-room-u.Profiler), mb(u.Profiler), mb(u.RSS-u.Mapped-u.Runtime), u.Goroutines, u.Files)
+	}
+	row("before", &o.First)
+	for i := range o.Left {
+		l, behind := &o.Left[i], "a minute behind the attacks"
+		if i > 0 {
+			behind += fmt.Sprintf(", made %d times", i+1)
+		}
+		row(behind, &l.Soon)
+		if o.long {
+			row(fmt.Sprintf("%v later", recoveryWindow), &l.Later)
 		}
 	}
 	b.WriteString("\n")
+}
+
+// attacks is how many phases have one.
+func (o *outcome) attacks() (n int) {
+	for i := range o.Phases {
+		if len(o.Phases[i].attacks) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (o *outcome) reportAttacks(b *strings.Builder) {

@@ -27,6 +27,7 @@ type siege struct {
 	only     string
 	patience time.Duration // with an ack or a delivery
 	together bool          // all attacks of a kind at once
+	times    int           // all attacks, one time after the other
 	behind   bool          // nginx, and on PostgreSQL
 	out      io.Writer
 
@@ -58,9 +59,8 @@ type phase struct {
 type outcome struct {
 	Phases   []phase // the first is quiet, and so is the last
 	Seconds  []second
-	First    usage // after a collection, in quiet
-	Last     usage // after a collection, when a minute without attacks has passed
-	Later    usage // at length: the same, a minute after the recovery window too
+	First    usage  // after a collection, in quiet
+	Left     []left // each time that all attacks were made
 	Clients  []client
 	long     bool
 	behind   bool     // nginx: everybody's connections come from there
@@ -68,6 +68,12 @@ type outcome struct {
 	began    time.Time
 	Scale    float64
 	patience time.Duration // the longest that an ack or a delivery may take
+}
+
+// left is what attacks have left, after a collection.
+type left struct {
+	Soon  usage // when a minute without attacks has passed
+	Later usage // at length: and the recovery window too
 }
 
 // A second is what the drawing has a point for.
@@ -175,8 +181,23 @@ func (s *siege) phases(o *outcome) (err error) {
 	if err := s.heap("first.heap"); err != nil {
 		return err
 	}
-	list := append([]phase{{Name: "quiet"}}, s.chosen()...)
-	list = append(list, phase{Name: "quiet again"})
+	if err := s.playAll(o, []phase{{Name: "quiet"}}); err != nil {
+		return err
+	}
+	for i := range s.times {
+		if err := s.playAll(o, append(s.chosen(), phase{Name: "quiet again"})); err != nil {
+			return err
+		}
+		l, err := s.left(i + 1)
+		if err != nil {
+			return err
+		}
+		o.Left = append(o.Left, l)
+	}
+	return nil
+}
+
+func (s *siege) playAll(o *outcome, list []phase) error {
 	for i := range list {
 		p := &list[i]
 		if err := s.play(p); err != nil {
@@ -185,17 +206,21 @@ func (s *siege) phases(o *outcome) (err error) {
 		o.Phases = append(o.Phases, *p)
 		fmt.Fprintln(s.out, p.line(&o.Phases[0]))
 	}
-	if o.Last, err = s.usage(true); err != nil {
-		return err
+	return nil
+}
+
+func (s *siege) left(time int) (l left, err error) {
+	if l.Soon, err = s.usage(true); err != nil {
+		return l, err
 	}
-	if err := s.heap("last.heap"); err != nil || !s.long {
-		return err
+	if err := s.heap(fmt.Sprintf("soon%d.heap", time)); err != nil || !s.long {
+		return l, err
 	}
 	s.sleep(recoveryWindow)
-	if o.Later, err = s.usage(true); err != nil {
-		return err
+	if l.Later, err = s.usage(true); err != nil {
+		return l, err
 	}
-	return s.heap("later.heap")
+	return l, s.heap(fmt.Sprintf("later%d.heap", time))
 }
 
 func (s *siege) usage(collect bool) (usage, error) {

@@ -14,6 +14,8 @@ const (
 	rssSoon  = 1.5                    // of the resident memory before, then: between what attackers have left is room that cannot be given back
 	rssMore  = 1.3                    // and when it is over
 	rssPart  = 8 << 20                // and what the runtime and SQLite keep of the most that they have needed
+	rssAgain = 1.1                    // of the resident memory before, where the same attacks were made once already: what is kept of the most that was ever needed is there
+	heapOnce = 2 << 20                // and of what lives, when what is kept for those who come back has gone
 	pingMost = heartbeat + pingAnswer // between two pings
 	enough   = 150                    // samples of a profile, below which its share says nothing
 )
@@ -72,24 +74,34 @@ func (o *outcome) verdict() (wrong []string) {
 	for i := range o.Phases {
 		o.judgePhase(&o.Phases[i], say)
 	}
-	if n := len(o.Phases); n > 0 {
-		if more := o.Last.Heap - o.First.Heap; more > heapMore {
-			say("%d MB more live at the end than in the beginning", more>>20)
-		}
-		if more := o.Later.Heap - o.First.Heap; more > heapPart {
-			say("%d MB more live %v later still", more>>20, recoveryWindow)
-		}
-		if o.long && float64(o.Last.RSS) > rssPart+rssSoon*float64(o.First.RSS) {
-			say("%d MB resident at the end, %d MB before the attacks", o.Last.RSS>>20, o.First.RSS>>20)
-		}
-		if float64(o.Later.RSS) > rssPart+rssMore*float64(o.First.RSS) {
-			say("%d MB resident later still, %d MB before the attacks", o.Later.RSS>>20, o.First.RSS>>20)
-		}
-		if o.Last.Goroutines > o.First.Goroutines+slack || o.Last.Files > o.First.Files+slack {
-			say("%d goroutines and %d files at the end, %d and %d in the beginning", o.Last.Goroutines, o.Last.Files, o.First.Goroutines, o.First.Files)
-		}
+	for i := range o.Left {
+		o.judgeLeft(i, say)
 	}
 	return wrong
+}
+
+// judgeLeft: what attacks have left. The first time that is beside a server that has never had so many connections, then beside one that has.
+func (o *outcome) judgeLeft(i int, say func(string, ...any)) {
+	l := &o.Left[i]
+	if l.Soon.Goroutines > o.First.Goroutines+slack || l.Soon.Files > o.First.Files+slack {
+		say("%d goroutines and %d files at the end, %d and %d in the beginning", l.Soon.Goroutines, l.Soon.Files, o.First.Goroutines, o.First.Files)
+	}
+	before, part, rssPart, rssSoon, rssMore := &o.First, int64(heapPart), float64(rssPart), rssSoon, rssMore
+	if i > 0 {
+		before, part, rssPart, rssSoon, rssMore = &o.Left[i-1].Later, heapOnce, 0, rssAgain, rssAgain
+	}
+	if more := l.Soon.Heap - before.Heap; more > heapMore {
+		say("%d MB more live at the end than in the beginning", more>>20)
+	}
+	if more := l.Later.Heap - before.Heap; o.long && more > part {
+		say("%d MB more live %v later still", more>>20, recoveryWindow)
+	}
+	if o.long && float64(l.Soon.RSS) > rssPart+rssSoon*float64(before.RSS) {
+		say("%d MB resident at the end, %d MB before the attacks", l.Soon.RSS>>20, before.RSS>>20)
+	}
+	if o.long && float64(l.Later.RSS) > rssPart+rssMore*float64(before.RSS) {
+		say("%d MB resident later still, %d MB before the attacks", l.Later.RSS>>20, before.RSS>>20)
+	}
 }
 
 // judgeClients: all have the same view, which has every message of each once.
