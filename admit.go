@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parleychat/chat/internal/engineio"
+	"github.com/parleychat/chat/internal/limit"
 	"github.com/parleychat/chat/internal/socketio"
 )
 
@@ -48,7 +49,7 @@ func (h *core) accept(s *engineio.Session, r *http.Request) (engineio.Handler, e
 
 // crowded is told of handshakes and upgrades that the transport has refused.
 func (h *core) crowded(r *http.Request, what string) {
-	hit := LimitHit{Limit: "Pending", Step: LimitRefused, Address: h.origin(r)}
+	hit := LimitHit{Limit: "Pending", Step: LimitRefused, Address: hostOf(h.addressOf(r))}
 	switch what {
 	case engineio.LimitPendingEach:
 		hit.Limit, hit.Per = "PendingPerAddress", PerAddress
@@ -59,7 +60,10 @@ func (h *core) crowded(r *http.Request, what string) {
 }
 
 // origin is the address that a handshake counts for.
-func (h *core) origin(r *http.Request) string { return hostOf(h.addressOf(r)) }
+func (h *core) origin(r *http.Request) string { return addressKey(h.addressOf(r)) }
+
+// addressKey is what an address counts by, its port left out.
+func addressKey(address string) string { return limit.AddressKey(hostOf(address)) }
 
 var refusalDraining = &engineio.Refusal{
 	Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}, Code: 3, Message: "Server is shutting down",
@@ -187,7 +191,7 @@ func (sp *space) authorize(ctx context.Context, req *socketio.ConnectRequest, t 
 		sp.findLost(ctx, t)
 	}
 	sp.countElsewhere(ctx, t)
-	if err, per := sp.admit(t, hostOf(t.remote)); err != nil {
+	if err, per := sp.admit(t, addressKey(t.remote)); err != nil {
 		who := LimitHit{Limit: "ClientsPerUser", Step: LimitRefused, Per: per, Namespace: sp.name, UserID: t.user.ID, Address: hostOf(t.remote)}
 		if per == PerAddress {
 			who.Limit = "ClientsPerAddress"

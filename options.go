@@ -105,10 +105,10 @@ type Limits struct {
 	Text              int // characters of a message; 8,000
 	Meta              int // bytes of a message's meta; 16 KiB. A few messages of a Payload each would fill everybody's outbox
 	ClientsPerUser    int // 20; negative: no limit. In a cluster of all nodes, nearly: see docs/limits.md
-	ClientsPerAddress int // no limit by default: behind a proxy all clients share one. In a cluster as ClientsPerUser
+	ClientsPerAddress int // of IPv6, a /64; no limit by default: behind a proxy all clients share one. In a cluster as ClientsPerUser
 	LegacyClients     int // 1.x and 2.x clients in all; 10,000
 	Pending           int // connections that are in no namespace yet; 10,000; negative: no limit. A handshake past it ends the oldest of the address that has most, or, where its own has, the oldest of all; if that has been there for less than a second it is refused (503)
-	PendingPerAddress int // of those, of one address; no limit by default. A handshake past it is refused (429)
+	PendingPerAddress int // of those, of one address (of IPv6, a /64); no limit by default. A handshake past it is refused (429)
 	Upgrades          int // from polling to WebSocket that are under way; 10,000; negative: no limit. Past it a client stays on polling
 	RoomsPerClient    int // 200; negative: no limit. A join_room past it is refused; the host may subscribe a client to more
 }

@@ -181,7 +181,7 @@ func (c *Client) rateLocked(t *ticket) {
 		return
 	}
 	r := &rated{address: hostOf(t.remote)}
-	r.key = limit.AddressKey(r.address)
+	r.key = addressKey(t.remote)
 	if c.recovered && t.lost != nil {
 		r.buckets = t.lost.buckets
 	} else {
@@ -253,7 +253,7 @@ func (sp *space) overConnects(ctx context.Context, t *ticket, per Scope) *Error 
 	d := limit.Doing{What: limit.Connects, User: t.user.ID}
 	who := LimitHit{UserID: t.user.ID, Address: hostOf(t.remote)}
 	if per == PerAddress {
-		d.Address = limit.AddressKey(who.Address)
+		d.Address = addressKey(t.remote)
 	}
 	v := sp.rates.limiter.Take(time.Now(), &d)
 	if v.Hits == nil {

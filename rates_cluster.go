@@ -195,6 +195,6 @@ func (sp *space) markedElsewhere(ctx context.Context, t tally) (there int) {
 func (sp *space) countElsewhere(ctx context.Context, t *ticket) {
 	if t.lost == nil && t.revival == nil {
 		t.there.user = sp.elsewhere(ctx, tally{PerUser, t.user.ID})
-		t.there.address = sp.elsewhere(ctx, tally{PerAddress, hostOf(t.remote)})
+		t.there.address = sp.elsewhere(ctx, tally{PerAddress, addressKey(t.remote)})
 	}
 }

@@ -456,6 +456,29 @@ func TestConnectsOfAPrefix(t *testing.T) {
 	chattest.Dial(t, hub, chattest.RemoteAddr("[2001:db8:0:2::1]:1"))
 }
 
+// The same for the limits that are of an address; who is told of them is told the address itself.
+func TestLimitsOfAPrefix(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen limits
+		trust := chat.WithTrustedProxies("192.0.2.1") // whom httptest's requests come from
+		hub := newHub(t, trust, chat.WithObserver(&seen), chat.WithLimits(chat.Limits{ClientsPerAddress: 2, PendingPerAddress: 2}))
+		chattest.Dial(t, hub, chattest.RemoteAddr("[2001:db8:0:1::1]:1"))
+		chattest.Dial(t, hub, chattest.RemoteAddr("[2001:db8:0:1:ffff::1]:1"))
+		_, err := chattest.TryDial(t, hub, chattest.RemoteAddr("[2001:db8:0:1::2]:1"))
+		wantRefused(t, err, chat.RateLimited)
+		wantHits(t, &seen, chat.LimitHit{Limit: "ClientsPerAddress", Step: chat.LimitRefused, Per: chat.PerAddress, Namespace: "/", Address: "2001:db8:0:1::2"})
+		chattest.Dial(t, hub, chattest.RemoteAddr("[2001:db8:0:2::1]:1"))
+		for i, status := range []int{200, 200, 429} {
+			address := fmt.Sprintf("2001:db8:0:3::%d", i)
+			if res := get(t, hub, "GET", handshakeURL, "X-Forwarded-For", address); res.StatusCode != status {
+				t.Errorf("number %d: %d", i, res.StatusCode)
+			}
+		}
+		wantHits(t, &seen, chat.LimitHit{Limit: "PendingPerAddress", Step: chat.LimitRefused, Per: chat.PerAddress, Address: "2001:db8:0:3::2"})
+	})
+}
+
 func TestConnectsOfAUser(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

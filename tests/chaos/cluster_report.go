@@ -141,7 +141,7 @@ var stepColumns = []column[stepRow]{
 	{"outage p50 / p99 / max s", func(r stepRow) string { return quantiles(r.figures().connectMS, "%.2f") }},
 	{"caught up max s", func(r stepRow) string { return seconds(quantile(r.figures().caughtUpMS, 1)) }},
 	{"recovered", func(r stepRow) string { return fmt.Sprint(r.figures().recovered) }},
-	{"rejoined", func(r stepRow) string { return fmt.Sprint(len(r.figures().outages) - r.figures().recovered) }},
+	{"rejoined (of 4.8)", func(r stepRow) string { return r.figures().comeAnew() }},
 	{"presence", func(r stepRow) string { return fmt.Sprint(r.done().news) }},
 	{"pages late s", func(r stepRow) string { return seconds(r.figures().lateMS) }},
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -22,6 +23,8 @@ type restartFigures struct {
 	lateMS     int64 // the longest time in which a process of pages did nothing for them
 	hints      int   // server_draining
 	recovered  int
+	rejoined   int // that were not
+	able       int // of those, clients of 4.8: the only ones that can be
 	peakAway   int // connections that ended in one second, whichever
 	peakBack   int // clients that came back in one second, whichever
 	connectMS  []int64
@@ -34,6 +37,7 @@ type outage struct {
 	away, back int64
 	caughtUp   int64 // when it had everything that had been written until it was back
 	recovered  bool
+	able       bool // to be: a client of 4.8
 }
 
 // seriesFigures are by seconds since the talk began.
@@ -92,7 +96,7 @@ func (m *measuring) take(r *record) {
 		if away, ok := m.since[r.Client]; ok {
 			delete(m.since, r.Client)
 			m.count(m.series.back, r.T)
-			m.back(outage{client: r.Client, away: away, back: r.T, recovered: r.Recovered})
+			m.back(outage{client: r.Client, away: away, back: r.T, recovered: r.Recovered, able: m.ev.clients[r.Client].Version == 4})
 		}
 	case "draining":
 		if i := m.restart(r.T); i >= 0 {
@@ -160,8 +164,14 @@ func (r *restartFigures) sum() {
 		away, back = append(away, o.away), append(back, o.back)
 		r.connectMS = append(r.connectMS, o.back-o.away)
 		r.caughtUpMS = append(r.caughtUpMS, o.caughtUp-o.away)
-		if o.recovered {
+		switch {
+		case o.recovered:
 			r.recovered++
+		case o.able:
+			r.able++
+			fallthrough
+		default:
+			r.rejoined++
 		}
 	}
 	r.went = len(clients)
@@ -170,6 +180,9 @@ func (r *restartFigures) sum() {
 	}
 	r.peakAway, r.peakBack = peak(away), peak(back)
 }
+
+// comeAnew is how many outages ended with rejoining, and how many of those a recovery could have ended.
+func (r *restartFigures) comeAnew() string { return fmt.Sprintf("%d (%d)", r.rejoined, r.able) }
 
 // peak is the most of these times, in ascending milliseconds, that lie in one second.
 func peak(times []int64) int {

@@ -116,7 +116,7 @@ var restartColumns = []column[restartRow]{
 	{"back a second", func(r restartRow) string { return fmt.Sprint(r.figures().peakBack) }},
 	{"pages late s", func(r restartRow) string { return seconds(r.figures().lateMS) }},
 	{"recovered", func(r restartRow) string { return fmt.Sprint(r.figures().recovered) }},
-	{"rejoined", func(r restartRow) string { return fmt.Sprint(len(r.figures().outages) - r.figures().recovered) }},
+	{"rejoined (of 4.8)", func(r restartRow) string { return r.figures().comeAnew() }},
 	{"outage p50 / p99 / max s", func(r restartRow) string { return quantiles(r.figures().connectMS, "%.2f") }},
 	{"caught up p50 / p99 / max s", func(r restartRow) string { return quantiles(r.figures().caughtUpMS, "%.2f") }},
 	{"all back s", func(r restartRow) string { return fmt.Sprintf("%.1f", r.o.backs[r.i].Sub(r.life().term).Seconds()) }},

@@ -75,6 +75,9 @@ func TestMeasure(t *testing.T) {
 	if got := fmt.Sprint(r.connectMS, r.caughtUpMS); got != "[600 1200] [600 1500]" {
 		t.Errorf("outages %s", got)
 	}
+	if got := r.comeAnew(); got != "1 (1)" {
+		t.Errorf("rejoined: %s", got)
+	}
 	if s := f.series; s.connected[9] != 2 || s.connected[10] != 1 || s.connected[12] != 2 || s.back[11] != 1 || s.away[18] != 1 {
 		t.Errorf("%+v", s)
 	}
