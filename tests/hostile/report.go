@@ -105,13 +105,9 @@ func (o *outcome) reportMemory(b *strings.Builder) {
 	}
 	row("before", &o.First)
 	for i := range o.Left {
-		l, behind := &o.Left[i], "a minute behind the attacks"
-		if i > 0 {
-			behind += fmt.Sprintf(", made %d times", i+1)
-		}
-		row(behind, &l.Soon)
+		row(fmt.Sprintf("a minute behind the attacks, time %d", i+1), &o.Left[i].Soon)
 		if o.long {
-			row(fmt.Sprintf("%v later", recoveryWindow), &l.Later)
+			row(fmt.Sprintf("%v later", recoveryWindow), &o.Left[i].Later)
 		}
 	}
 	b.WriteString("\n")
