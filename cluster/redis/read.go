@@ -16,11 +16,13 @@ import (
 
 const (
 	readMost = 64 // entries of a stream that are read at once
-	// readPause is how long a reader waits before it asks again, where so many entries come that at least one more is to be expected meanwhile. Each answer wakes it, and those
-	// that write to the clients, on every node; entries that come in a pause share one. But a pause's end wakes it as well: where fewer come it would cost more than it saves.
-	readPause = 5 * time.Millisecond
+	// readPause is how long a reader waits before it asks again, where so many entries come that some more are to be expected meanwhile. Each answer wakes it, and those
+	// that write to the clients, on every node; entries that come in a pause share one. But a pause's end wakes it as well: where fewer come than one in a rushGap it would cost
+	// more than it saves, and who waits would notice more of it.
+	readPause = 10 * time.Millisecond
+	rushGap   = 5 * time.Millisecond // between entries
 	// gapMost is what a gap between entries counts for at most, so that a rush after a silence is noticed soon.
-	gapMost = 8 * readPause
+	gapMost = 8 * rushGap
 )
 
 // A reader reads some streams of one server: all of them, or one where keys are on several servers.
@@ -119,7 +121,7 @@ func (r *reader) hurried(now time.Time) bool {
 	gap := now.Sub(r.got) / time.Duration(r.came)
 	r.got = now
 	r.gap = (3*r.gap + min(gap, gapMost)) / 4
-	return r.gap < readPause
+	return r.gap < rushGap
 }
 
 // place sets the cursors to the streams' ends, the first time, and reads what is before them. Later it finds out which streams have lost their end, and reads those again

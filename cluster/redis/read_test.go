@@ -17,8 +17,8 @@ func TestHurried(t *testing.T) {
 	}{
 		{"an entry in 10 ms", 10 * time.Millisecond, 1, false},
 		{"an entry in 2 ms", 2 * time.Millisecond, 1, true},
-		{"five at a time, with the pause", 6 * time.Millisecond, 5, true},
-		{"one at a time, with the pause", 6 * time.Millisecond, 1, false},
+		{"five at a time, with the pause", 11 * time.Millisecond, 5, true},
+		{"two at a time, with the pause", 11 * time.Millisecond, 2, false},
 		{"none", time.Second, 0, false},
 	} {
 		r := &reader{got: now, gap: gapMost}
