@@ -67,7 +67,7 @@ type lobby struct {
 	all    list.List // of *waiting, the oldest first
 	crowds map[string]*crowd
 	sizes  []*list.List // the crowds of so many
-	most   int          // that n has been since it was last 0
+	most   int          // that n has been since the maps were made
 }
 
 // enter makes a place for a session of an origin.
@@ -101,6 +101,7 @@ func (l *lobby) resize(c *crowd, by int) {
 		delete(l.crowds, c.origin)
 	}
 	for n := len(l.sizes); n > 0 && l.sizes[n-1].Len() == 0; n-- {
+		l.sizes[n-1] = nil
 		l.sizes = l.sizes[:n-1]
 	}
 }
