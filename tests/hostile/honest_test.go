@@ -94,6 +94,7 @@ func TestVerdict(t *testing.T) {
 		"of CPU a delivery":      func(o *outcome) { o.Phases[1].Shares.Honest *= 3 },
 		"a minute later":         func(o *outcome) { o.Phases[1].Settling = settle + 1 },
 		"nothing was answered":   func(o *outcome) { delete(o.Phases[1].Told[0].Counts, "429") },
+		"no attacks were made":   func(o *outcome) { o.Left = nil },
 		"more live at the end":   func(o *outcome) { o.Left[0].Soon.Heap += heapMore + 1<<20 },
 		"7 MB more live 2m0s":    func(o *outcome) { o.Left[0].Later.Heap += heapPart + 1<<20 },
 		"3 MB more live 2m0s":    func(o *outcome) { o.Left[1].Later.Heap += heapOnce + 1<<20 },

@@ -74,6 +74,9 @@ func (o *outcome) verdict() (wrong []string) {
 	for i := range o.Phases {
 		o.judgePhase(&o.Phases[i], say)
 	}
+	if len(o.Left) == 0 {
+		say("no attacks were made to the end")
+	}
 	for i := range o.Left {
 		o.judgeLeft(i, say)
 	}
