@@ -78,10 +78,12 @@ const pageSize = 2 << 10
 // walSize is how large the WAL grows before it is written back into the file: a page that many batches have changed is written back once.
 const walSize = 16 << 20
 
-// connections that read. Each has up to 2 MB of pages in memory; when it was not needed for a while it is closed.
+// connections that read; one that was not needed for a while is closed. Each keeps few pages in memory, since it forgets all of them when anything was written: what it reads
+// a second time comes from the system's cache of the file.
 const (
 	readerConns = 4
 	readerIdle  = 30 * time.Second
+	readerCache = 512 // KB
 )
 
 // Open opens the file at path, makes it where there is none, and brings its tables up to date. A file
@@ -103,7 +105,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("sqlite: open %s: %w", path, err), write.Close())
 	}
-	read, err := sql.Open("sqlite", dsn(path, &set, "rw", "query_only(1)"))
+	read, err := sql.Open("sqlite", dsn(path, &set, "rw", "query_only(1)", fmt.Sprintf("cache_size(-%d)", readerCache)))
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
