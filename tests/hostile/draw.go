@@ -2,17 +2,21 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // The drawing's measures, in pixels.
 const (
-	drawWidth  = 1100
-	drawLeft   = 150
-	laneHeight = 90
-	laneGap    = 26
-	drawTop    = 40
-	nameSpace  = 190
+	drawWidth   = 1100
+	drawLeft    = 150
+	laneHeight  = 90
+	laneGap     = 26
+	drawTop     = 40
+	numberRows  = 3 // of the attacks' numbers, which are wider than their bands
+	rowHeight   = 12
+	nameColumns = 3 // of the list of names
+	nameWidth   = 350
 )
 
 const drawStyle = `<style>
@@ -42,27 +46,46 @@ var lanes = []lane{
 func (o *outcome) draw() string {
 	var b strings.Builder
 	bottom := drawTop + len(lanes)*(laneHeight+laneGap)
+	names := bottom + numberRows*rowHeight + rowHeight
+	list := o.attackNames()
+	nameLines := (len(list) + nameColumns - 1) / nameColumns
+	height := names + nameLines*rowHeight + rowHeight
 	fmt.Fprintf(&b, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">\n%s<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n",
-		drawWidth, bottom+nameSpace, drawWidth, bottom+nameSpace, drawStyle, drawWidth, bottom+nameSpace)
+		drawWidth, height, drawWidth, height, drawStyle, drawWidth, height)
 	if len(o.Seconds) < 2 {
 		return b.String() + "</svg>\n"
 	}
 	end := o.Seconds[len(o.Seconds)-1].At
 	at := func(seconds float64) float64 { return drawLeft + (drawWidth-drawLeft-20)*seconds/end.Seconds() }
 	fmt.Fprintf(&b, "<text x=\"20\" y=\"22\">The server and its honest clients, second by second; the bands are attacks</text>\n")
-	for i, p := range o.Phases {
-		from, to := at(p.From.Seconds()), at(p.To.Seconds())
-		if len(p.attacks) > 0 {
-			fmt.Fprintf(&b, "<rect class=\"%s\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"/>\n", []string{"band", "other"}[i%2], from, drawTop, to-from, bottom-drawTop-laneGap+6)
+	for i := range o.Phases {
+		p := &o.Phases[i]
+		if len(p.attacks) == 0 {
+			continue
 		}
-		x := (from + to) / 2
-		fmt.Fprintf(&b, "<text class=\"small\" transform=\"translate(%.1f %d) rotate(60)\">%s</text>\n", x-3, bottom-8, p.Name)
+		from, to := at(p.From.Seconds()), at(p.To.Seconds())
+		fmt.Fprintf(&b, "<rect class=\"%s\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"/>\n", []string{"band", "other"}[i%2], from, drawTop, to-from, bottom-drawTop-laneGap+6)
+		n := slices.Index(list, p.Name)
+		fmt.Fprintf(&b, "<text class=\"small\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%d</text>\n", (from+to)/2, bottom-8+n%numberRows*rowHeight, n+1)
+	}
+	for n, name := range list {
+		fmt.Fprintf(&b, "<text class=\"small\" x=\"%d\" y=\"%d\">%d %s</text>\n", 20+n/nameLines*nameWidth, names+rowHeight+n%nameLines*rowHeight, n+1, name)
 	}
 	for i, l := range lanes {
 		o.drawLane(&b, drawTop+i*(laneHeight+laneGap), l, at)
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
+}
+
+// attackNames are in the order of their numbers: an attack that is made twice has one.
+func (o *outcome) attackNames() (list []string) {
+	for i := range o.Phases {
+		if p := &o.Phases[i]; len(p.attacks) > 0 && !slices.Contains(list, p.Name) {
+			list = append(list, p.Name)
+		}
+	}
+	return list
 }
 
 func (o *outcome) drawLane(b *strings.Builder, top int, l lane, at func(float64) float64) {

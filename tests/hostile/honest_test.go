@@ -112,3 +112,27 @@ func TestVerdict(t *testing.T) {
 		}
 	}
 }
+
+// The memory of a moment is that of the half minute before it: the second in the middle, by what is resident. What lives is known better.
+func TestEven(t *testing.T) {
+	t.Parallel()
+	o := good()
+	o.First.At, o.Left[0].Soon.At, o.Left[0].Later.At = 100*time.Second, 200*time.Second, 300*time.Second
+	o.Left = o.Left[:1]
+	for at := 60; at < 200; at++ {
+		s := second{usage: usage{At: time.Duration(at) * time.Second, RSS: int64(40+at%11) << 20, Heap: 14 << 20, Unused: 1 << 20, Free: 2 << 20, Mapped: 9, Runtime: 8, Profiler: 7}}
+		if at < 70 || at >= 100 && at < 170 { // of other times
+			s.RSS = 1 << 40
+		}
+		o.Seconds = append(o.Seconds, s)
+	}
+	o.even()
+	for _, u := range []usage{o.First, o.Left[0].Soon} {
+		if u.RSS < 44<<20 || u.RSS > 46<<20 || u.Heap != 10<<20 || u.Free+u.Unused != 7<<20 || u.Mapped != 9 || u.Runtime != 8 || u.Profiler != 7 || u.Goroutines != 100 {
+			t.Errorf("%+v", u)
+		}
+	}
+	if later := o.Left[0].Later; later.RSS != 50<<20 || later.Free != 0 {
+		t.Errorf("of a time without seconds: %+v", later)
+	}
+}

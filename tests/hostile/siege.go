@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +60,7 @@ type phase struct {
 type outcome struct {
 	Phases   []phase // the first is quiet, and so is the last
 	Seconds  []second
-	First    usage  // after a collection, in quiet
+	First    usage  // in quiet, before the attacks
 	Left     []left // each time that all attacks were made
 	Clients  []client
 	long     bool
@@ -70,7 +71,7 @@ type outcome struct {
 	patience time.Duration // the longest that an ack or a delivery may take
 }
 
-// left is what attacks have left, after a collection.
+// left is what attacks have left. As First, its memory is that of the half minute up to then (see even).
 type left struct {
 	Soon  usage // when a minute without attacks has passed
 	Later usage // at length: and the recovery window too
@@ -124,6 +125,7 @@ func (s *siege) run(bin, dir string) (o *outcome, err error) {
 	err = s.phases(o)
 	close(enough)
 	o.Seconds = <-ended
+	o.even()
 	if err != nil {
 		return o, err
 	}
@@ -221,6 +223,33 @@ func (s *siege) left(time int) (l left, err error) {
 		return l, err
 	}
 	return l, s.heap(fmt.Sprintf("later%d.heap", time))
+}
+
+// evenOver is longer than a server in quiet takes to give back twice what it has collected: within that its memory goes up and down by a tenth.
+const evenOver = 30 * time.Second
+
+// even makes the memory of what was measured in quiet that of the half minute before it, which nothing of ours has collected: the second's whose resident memory is in the
+// middle. What lives is known from the collection that ended it; the rest of the heap is room for what comes next.
+func (o *outcome) even() {
+	all := []*usage{&o.First}
+	for i := range o.Left {
+		all = append(all, &o.Left[i].Soon, &o.Left[i].Later)
+	}
+	for _, u := range all {
+		var list []second
+		for _, at := range o.Seconds {
+			if at.At > u.At-evenOver && at.At < u.At {
+				list = append(list, at)
+			}
+		}
+		if len(list) == 0 {
+			continue
+		}
+		slices.SortFunc(list, func(a, b second) int { return cmp.Compare(a.RSS, b.RSS) })
+		m := list[len(list)/2].usage
+		u.Free, u.Unused = m.Heap+m.Unused+m.Free-u.Heap, 0
+		u.RSS, u.Mapped, u.Stacks, u.Profiler, u.Runtime = m.RSS, m.Mapped, m.Stacks, m.Profiler, m.Runtime
+	}
 }
 
 func (s *siege) usage(collect bool) (usage, error) {
