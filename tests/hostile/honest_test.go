@@ -96,7 +96,7 @@ func TestVerdict(t *testing.T) {
 		"nothing was answered":   func(o *outcome) { delete(o.Phases[1].Told[0].Counts, "429") },
 		"no attacks were made":   func(o *outcome) { o.Left = nil },
 		"more live at the end":   func(o *outcome) { o.Left[0].Soon.Heap += heapMore + 1<<20 },
-		"7 MB more live 2m0s":    func(o *outcome) { o.Left[0].Later.Heap += heapPart + 1<<20 },
+		"6 MB more live 2m0s":    func(o *outcome) { o.Left[0].Later.Heap += heapPart + 1<<20 },
 		"3 MB more live 2m0s":    func(o *outcome) { o.Left[1].Later.Heap += heapOnce + 1<<20 },
 		"100 MB resident later":  func(o *outcome) { o.Left[0].Later.RSS *= 2 },
 		"60 MB resident later":   func(o *outcome) { o.Left[1].Later.RSS = 60 << 20 },
