@@ -155,12 +155,15 @@ func (sp *space) awaitLocked(p *presence, within time.Duration) {
 }
 
 func (sp *space) goneLocked(p *presence) {
+	r := p.room
 	p.grace = nil
-	delete(p.room.users, p.userID)
+	r.most = max(r.most, len(r.users))
+	delete(r.users, p.userID)
+	r.users = shrunk(r.users, &r.most)
 	if !sp.closed {
 		sp.presenceLocked("user_left", p)
 	}
-	sp.dropRoomLocked(p.room)
+	sp.dropRoomLocked(r)
 }
 
 // membersLocked lists the users in a room, at most limit where that is not negative.

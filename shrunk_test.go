@@ -1,6 +1,9 @@
 package chat
 
-import "testing"
+import (
+	"strconv"
+	"testing"
+)
 
 func TestShrunk(t *testing.T) {
 	m, most := map[int]int{}, 0
@@ -21,5 +24,22 @@ func TestShrunk(t *testing.T) {
 	small := shrunk(m, &most)
 	if small[-1] = 2; m[-1] != 1 || most != len(m) || len(small) != len(m) || small[4999] != 4999 {
 		t.Fatal(len(small), most)
+	}
+}
+
+// A room that goes on does not keep the table of the most users that were in it.
+func TestUsersShrunk(t *testing.T) {
+	r := &room{name: "lobby", users: map[string]*presence{}}
+	sp := &space{closed: true}
+	for i := range 5000 {
+		p := &presence{room: r, userID: strconv.Itoa(i)}
+		r.users[p.userID] = p
+	}
+	crowded := r.users
+	for i := range 4900 {
+		sp.goneLocked(r.users[strconv.Itoa(i)])
+	}
+	if r.most >= 2000 || len(r.users) != 100 || len(crowded) <= 100 || r.users["4999"] == nil {
+		t.Fatal(r.most, len(r.users), len(crowded))
 	}
 }

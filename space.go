@@ -52,6 +52,7 @@ type room struct {
 	name    string
 	members []*Client
 	users   map[string]*presence
+	most    int       // users that users has room for
 	asking  *asking   // who is there on other nodes; nil: that is known, or the Hub is alone
 	asked   bool      // they were asked before
 	empty   time.Time // in a cluster, since when nobody of this node has been in it
