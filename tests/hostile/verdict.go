@@ -11,8 +11,8 @@ const (
 	costMost = 1.3                    // of a delivery's CPU in quiet
 	heapMore = 8 << 20                // bytes that live a minute behind the attacks and did not before them: what attackers have left for those who come back
 	heapPart = 5 << 20                // and when that is over: records of goroutines, tables
-	rssSoon  = 1.25                   // of the resident memory before, then: between what attackers have left is room that cannot be given back
-	rssMore  = 1.15                   // and when it is over
+	rssSoon  = 1.3                    // of the resident memory before, then: between what attackers have left is room that cannot be given back
+	rssMore  = 1.2                    // and when it is over
 	rssPart  = 8 << 20                // and what the runtime and SQLite keep of the most that they have needed
 	rssAgain = 1.1                    // of the resident memory before, where the same attacks were made once already: what is kept of the most that was ever needed is there
 	heapOnce = 2 << 20                // and of what lives, when what is kept for those who come back has gone
