@@ -92,6 +92,7 @@ func TestVerdict(t *testing.T) {
 		"an ack took 3s":         func(o *outcome) { o.Phases[1].Felt.Ack.Worst = 3 * time.Second },
 		"a delivery 3s":          func(o *outcome) { o.Phases[1].Felt.Delay.Worst = 3 * time.Second },
 		"of CPU a delivery":      func(o *outcome) { o.Phases[1].Shares.Honest *= 3 },
+		"2.5ms in quiet":         func(o *outcome) { o.Phases[1].Shares.Honest, o.Phases[2].Shares.Honest = 4*time.Second, 2*time.Second },
 		"a minute later":         func(o *outcome) { o.Phases[1].Settling = settle + 1 },
 		"nothing was answered":   func(o *outcome) { delete(o.Phases[1].Told[0].Counts, "429") },
 		"no attacks were made":   func(o *outcome) { o.Left = nil },

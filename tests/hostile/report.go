@@ -67,7 +67,7 @@ func (o *outcome) reportVerdict(b *strings.Builder) {
 }
 
 func (o *outcome) reportFelt(b *strings.Builder) {
-	b.WriteString("## What honest clients felt\n\nms. *CPU each*: of the server, for one delivery to an honest client; *a message*: the same, shared by messages of honest clients only, while *deliveries* has the news of who came and went, the attackers too; *×*: of *CPU each* in quiet; *±*: by how much that may be off, from the number of samples (two standard deviations of both). " +
+	b.WriteString("## What honest clients felt\n\nms. *CPU each*: of the server, for one delivery to an honest client; *a message*: the same, shared by messages of honest clients only, while *deliveries* has the news of who came and went, the attackers too; *×*: of *CPU each* in quiet, all of it together; *±*: by how much that may be off, from the number of samples (two standard deviations of both). " +
 		"*Waited*: seconds a second that the server's threads were ready to run, and the machine's two cores had others on them.\n\n" +
 		"| attack | ack p50 | p99 | worst | delivery p50 | p99 | worst | deliveries | CPU each, µs | × | ± | a message, µs | waited | newcomers in, worst |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for i := range o.Phases {
@@ -96,7 +96,7 @@ func (o *outcome) reportServer(b *strings.Builder) {
 }
 
 func (o *outcome) reportMemory(b *strings.Builder) {
-	b.WriteString("\n## What was left\n\nAfter a collection. *Resident* is what the kernel says; of that *mapped* are pages of files, the program's own among them, *living* the heap's objects, *room* is what the collector holds for the next ones (between objects, and pages that it has not given back yet), *runtime* stacks and its own tables, *profiler* what the test's own profiles take, " +
+	b.WriteString("\n## What was left\n\nAs the collector works, resident memory goes up and down by a tenth: each line is of the second whose resident memory was in the middle, in the half minute that ends there. *Resident* is what the kernel says; of that *mapped* are pages of files, the program's own among them, *living* the heap's objects that a collection left at its end, *room* the rest of the heap (garbage, what is between objects, and pages that are not given back yet), *runtime* stacks and its own tables, *profiler* what the test's own profiles take, " +
 		"*others* what is outside the Go heap, SQLite's pages first of all (below zero where the runtime counts pages that it has never touched). MB.\n\n| | resident | mapped | living | room | runtime | profiler | others | goroutines | files |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	mb := func(n int64) float64 { return float64(n) / (1 << 20) }
 	row := func(when string, u *usage) {
