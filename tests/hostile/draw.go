@@ -13,7 +13,7 @@ const (
 	laneHeight  = 90
 	laneGap     = 26
 	drawTop     = 40
-	numberRows  = 3 // of the attacks' numbers, which are wider than their bands
+	numberRows  = 5 // of the attacks' numbers, which are wider than their bands
 	rowHeight   = 12
 	nameColumns = 3 // of the list of names
 	nameWidth   = 350
