@@ -3,7 +3,7 @@
 # make lint   gofmt, go vet, staticcheck
 # make bench  the cost table, beside other servers: benchmarks/RESULTS.md
 # make chaos  the simulation and the cut test at length, the latter beside Node's socket.io: tests/chaos/RESULTS.md (CHAOS="-seed 1 -only sqlite" for a part);
-#             restarts under the load of 2,000 pages: tests/chaos/ROLLOUT.md; and half an hour of hostile clients: tests/hostile/HOSTILE.md
+#             restarts under the load of 2,000 pages: tests/chaos/ROLLOUT.md; and three quarters of an hour of hostile clients: tests/hostile/HOSTILE.md
 # make chaos-cluster   three nodes over Redis and PostgreSQL under faults of every kind, one after the other and two at once: tests/chaos/CLUSTER.md
 # make simulate  the simulation of Hubs, stores and pages with faults at every step, seeds FIRST to FIRST+SEEDS
 # make fuzz   the long form of the fuzz runs (FUZZTIME=5m for each target)

@@ -73,7 +73,9 @@ func good() *outcome {
 	flood := quiet
 	flood.Name, flood.attacks = "flood", []attack{{name: "flood", must: []string{"429"}}}
 	flood.Told = []told{{Counts: map[string]int{"429": 3}}}
-	return &outcome{Phases: []phase{quiet, flood, quiet}, Clients: []client{c, d}, First: use, Left: []left{{use, use}, {use, use}}, long: true, patience: 2 * time.Second}
+	again, pause := quiet, quiet
+	again.Name, pause.Name = "quiet again", "pause"
+	return &outcome{Phases: []phase{quiet, flood, again}, Pauses: []phase{pause}, Clients: []client{c, d}, First: use, Left: []left{{use, use}, {use, use}}, long: true, patience: 2 * time.Second}
 }
 
 func TestVerdict(t *testing.T) {
@@ -92,7 +94,10 @@ func TestVerdict(t *testing.T) {
 		"an ack took 3s":         func(o *outcome) { o.Phases[1].Felt.Ack.Worst = 3 * time.Second },
 		"a delivery 3s":          func(o *outcome) { o.Phases[1].Felt.Delay.Worst = 3 * time.Second },
 		"of CPU a delivery":      func(o *outcome) { o.Phases[1].Shares.Honest *= 3 },
-		"2.5ms in quiet":         func(o *outcome) { o.Phases[1].Shares.Honest, o.Phases[2].Shares.Honest = 4*time.Second, 2*time.Second },
+		"2.333333ms in quiet":    func(o *outcome) { o.Phases[1].Shares.Honest, o.Phases[2].Shares.Honest = 4*time.Second, 2*time.Second },
+		"pause: an ack took 3s":  func(o *outcome) { o.Pauses[0].Felt.Ack.Worst = 3 * time.Second },
+		"pause: 3 newcomers":     func(o *outcome) { o.Pauses[0].Felt.Newcomers, o.Pauses[0].Felt.Refused = 3, map[string]int{"503": 2} },
+		"quiet again: 2.8ms":     func(o *outcome) { o.Phases[2].Shares.Honest = 1800 * time.Millisecond },
 		"a minute later":         func(o *outcome) { o.Phases[1].Settling = settle + 1 },
 		"nothing was answered":   func(o *outcome) { delete(o.Phases[1].Told[0].Counts, "429") },
 		"no attacks were made":   func(o *outcome) { o.Left = nil },
@@ -111,6 +116,36 @@ func TestVerdict(t *testing.T) {
 		if wrong := strings.Join(o.verdict(), "\n"); !strings.Contains(wrong, want) {
 			t.Errorf("not %q but %q", want, wrong)
 		}
+	}
+}
+
+// An attack's CPU is compared with the quiet around it, and quiet behind attacks with that before them: a machine that has become slower since is no attack's doing, and a
+// server that has become dearer is.
+func TestQuietNear(t *testing.T) {
+	t.Parallel()
+	o := good()
+	cost := func(p *phase, from, each time.Duration) {
+		p.From, p.To = from, from+10*time.Second
+		p.Shares.Honest, p.Shares.Save = each*time.Duration(p.Felt.Deliveries), 0
+	}
+	cost(&o.Phases[0], 0, time.Millisecond)
+	cost(&o.Pauses[0], 10*time.Minute, 2*time.Millisecond)
+	cost(&o.Phases[1], 11*time.Minute, 2*time.Millisecond)
+	o.Pauses = append(o.Pauses, o.Pauses[0])
+	cost(&o.Pauses[1], 12*time.Minute+30*time.Second, 3*time.Millisecond) // 80 s behind it
+	cost(&o.Phases[2], 20*time.Minute, 2*time.Millisecond)
+	if x, _ := o.times(&o.Phases[1]); x != .8 {
+		t.Errorf("an attack beside its pauses: %v", x)
+	}
+	if x, _ := o.times(&o.Phases[2]); x != 2 {
+		t.Errorf("quiet behind attacks: %v", x)
+	}
+	if wrong := o.verdict(); len(wrong) != 1 || !strings.Contains(wrong[0], "quiet again: 2ms of CPU") {
+		t.Errorf("%q", wrong)
+	}
+	o.Phases[1].Shares.Honest *= 2
+	if x, _ := o.times(&o.Phases[1]); x != 1.6 {
+		t.Errorf("an attack that costs more: %v", x)
 	}
 }
 

@@ -19,8 +19,9 @@ func main() {
 		}
 		return
 	}
-	lasts := flag.Duration("time", 10*time.Second, "of an attack, where it does not need longer")
+	lasts := flag.Duration("time", 15*time.Second, "of an attack, where it does not need longer")
 	quiet := flag.Duration("quiet", 60*time.Second, "before and after the attacks")
+	pause := flag.Duration("pause", 5*time.Second, "in quiet, before each attack")
 	warm := flag.Duration("warm", inService, "before that")
 	scale := flag.Float64("scale", 1, "of how many attackers there are")
 	only := flag.String("only", "", "attacks to make, by parts of their names with commas between; all by default")
@@ -29,7 +30,7 @@ func main() {
 	times := flag.Int("times", 2, "all attacks are made, one time after the other")
 	behind := flag.Bool("behind", false, "the deployed nginx, and on PostgreSQL; the files written are then NGINX.md and nginx.svg")
 	flag.Parse()
-	if err := hostile(siege{lasts: *lasts, long: true, quiet: *quiet, warm: *warm, times: *times, scale: *scale, members: 96, pages: 4, pace: 10 * time.Millisecond, only: *only, patience: 2 * time.Second, behind: *behind, out: os.Stdout}, *keep, *out); err != nil {
+	if err := hostile(siege{lasts: *lasts, long: true, quiet: *quiet, pause: *pause, warm: *warm, times: *times, scale: *scale, members: 96, pages: 4, pace: 10 * time.Millisecond, only: *only, patience: 2 * time.Second, behind: *behind, out: os.Stdout}, *keep, *out); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -67,11 +68,16 @@ func (o *outcome) reportVerdict(b *strings.Builder) {
 }
 
 func (o *outcome) reportFelt(b *strings.Builder) {
-	b.WriteString("## What honest clients felt\n\nms. *CPU each*: of the server, for one delivery to an honest client; *a message*: the same, shared by messages of honest clients only, while *deliveries* has the news of who came and went, the attackers too; *×*: of *CPU each* in quiet, all of it together; *±*: by how much that may be off, from the number of samples (two standard deviations of both). " +
-		"*Waited*: seconds a second that the server's threads were ready to run, and the machine's two cores had others on them.\n\n" +
-		"| attack | ack p50 | p99 | worst | delivery p50 | p99 | worst | deliveries | CPU each, µs | × | ± | a message, µs | waited | newcomers in, worst |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	fmt.Fprintf(b, "## What honest clients felt\n\nms. *CPU each*: of the server, for one delivery to an honest client; *a message*: the same, shared by messages of honest clients only, while *deliveries* has the news of who came and went, the attackers too; *×*: of *CPU each* in the quiet within %v of the attack, pauses between attacks and all, or, of quiet behind attacks, in that before them; *±*: by how much that may be off, from the number of samples (two standard deviations of both). "+
+		"*Waited*: seconds a second that the server's threads were ready to run, and the machine's two cores had others on them.\n\n"+
+		"| attack | ack p50 | p99 | worst | delivery p50 | p99 | worst | deliveries | CPU each, µs | × | ± | a message, µs | waited | newcomers in, worst |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n", near)
+	lowest, highest := time.Duration(math.MaxInt64), time.Duration(0)
 	for i := range o.Phases {
 		p := &o.Phases[i]
+		if len(p.attacks) > 0 {
+			quiet := o.quietNear(p).cost()
+			lowest, highest = min(lowest, quiet), max(highest, quiet)
+		}
 		f := &p.Felt
 		refused := ""
 		for k, n := range f.Refused {
@@ -81,7 +87,7 @@ func (o *outcome) reportFelt(b *strings.Builder) {
 		fmt.Fprintf(b, "| %s | %.1f | %.0f | %.0f | %.1f | %.0f | %.0f | %d | %.1f | %.2f | %.2f | %.1f | %.2f | %d of %d, %.0f%s |\n", p.Name, ms(f.Ack.P50), ms(f.Ack.P99), ms(f.Ack.Worst), ms(f.Delay.P50), ms(f.Delay.P99), ms(f.Delay.Worst),
 			f.Deliveries, float64(p.cost())/1e3, x, off, float64(p.each())/1e3, p.cores(p.After.Waited-p.Before.Waited), f.entered(), f.Newcomers, ms(f.Entry), refused)
 	}
-	b.WriteString("\n")
+	fmt.Fprintf(b, "\nBeside them there were %d pauses in quiet. The quiet around an attack cost %.1f to %.1f µs a delivery, as the machine was faster and slower.\n\n", len(o.Pauses), float64(lowest)/1e3, float64(highest)/1e3)
 }
 
 func (o *outcome) reportServer(b *strings.Builder) {

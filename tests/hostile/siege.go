@@ -19,6 +19,7 @@ type siege struct {
 	lasts    time.Duration // an attack
 	long     bool          // attacks that need longer get it
 	quiet    time.Duration // before and after
+	pause    time.Duration // before each attack, in quiet; 0: none
 	warm     time.Duration // before that
 	scale    float64       // of the attackers' numbers
 	members  int           // honest clients in Go
@@ -59,6 +60,7 @@ type phase struct {
 // An outcome is what a run has shown.
 type outcome struct {
 	Phases   []phase // the first is quiet, and so is the last
+	Pauses   []phase // between attacks
 	Seconds  []second
 	First    usage  // in quiet, before the attacks
 	Left     []left // each time that all attacks were made
@@ -202,11 +204,18 @@ func (s *siege) phases(o *outcome) (err error) {
 func (s *siege) playAll(o *outcome, list []phase) error {
 	for i := range list {
 		p := &list[i]
+		if len(p.attacks) > 0 && s.pause > 0 {
+			q := phase{Name: "pause", lasts: s.pause}
+			if err := s.play(&q); err != nil {
+				return fmt.Errorf("before %s: %w", p.Name, err)
+			}
+			o.Pauses = append(o.Pauses, q)
+		}
 		if err := s.play(p); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		o.Phases = append(o.Phases, *p)
-		fmt.Fprintln(s.out, p.line(&o.Phases[0]))
+		fmt.Fprintln(s.out, p.line(o.quietNear(p)))
 	}
 	return nil
 }
@@ -260,7 +269,7 @@ func (s *siege) usage(collect bool) (usage, error) {
 
 // play is one phase, and the wait for what it held.
 func (s *siege) play(p *phase) (err error) {
-	lasts := s.quiet
+	lasts := cmp.Or(p.lasts, s.quiet)
 	if len(p.attacks) > 0 {
 		lasts = max(s.lasts, p.lasts)
 	}

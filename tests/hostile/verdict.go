@@ -18,6 +18,7 @@ const (
 	heapOnce = 2 << 20                // and of what lives, when what is kept for those who come back has gone
 	pingMost = heartbeat + pingAnswer // between two pings
 	enough   = 150                    // samples of a profile, below which its share says nothing
+	near     = 2 * time.Minute        // of an attack: quiet that its CPU is compared with
 )
 
 // cost is the CPU of the server for an honest client's delivery: what their connections used, and all that saving and handing on used for whomever, since of
@@ -28,7 +29,7 @@ func (p *phase) cost() time.Duration {
 
 // times is the cost beside that in quiet, and by how much that may be off: two standard deviations, samples being counted as chance would have them.
 func (o *outcome) times(p *phase) (x, off float64) {
-	quiet := o.inQuiet()
+	quiet := o.quietNear(p)
 	a, b := p.ours(), quiet.ours()
 	if a == 0 || b == 0 {
 		return 0, 0
@@ -37,20 +38,31 @@ func (o *outcome) times(p *phase) (x, off float64) {
 	return x, 2 * x * math.Sqrt(1/a+1/b)
 }
 
-// inQuiet is what is known of quiet: before the attacks, between them and behind them together, since over half an hour the machine itself is faster and slower by a tenth.
-func (o *outcome) inQuiet() *phase {
+// quietNear is what a phase is compared with: an attack with the quiet that was less than near before or after it, all of that together, since over an hour the machine itself is
+// faster and slower by a tenth and more; quiet behind attacks with that before the first.
+func (o *outcome) quietNear(p *phase) *phase {
+	if len(p.attacks) == 0 {
+		return &o.Phases[0]
+	}
 	all := &phase{Name: "quiet"}
-	for i := range o.Phases {
-		if p := &o.Phases[i]; len(p.attacks) == 0 {
-			all.Felt.Deliveries += p.Felt.Deliveries
-			all.Shares.Honest += p.Shares.Honest
-			all.Shares.Attack += p.Shares.Attack
-			all.Shares.Save += p.Shares.Save
-			all.Shares.Rest += p.Shares.Rest
-			all.Shares.Samples += p.Shares.Samples
+	for _, list := range [][]phase{o.Phases, o.Pauses} {
+		for i := range list {
+			if q := &list[i]; len(q.attacks) == 0 && q.To > p.From-near && q.From < p.To+near {
+				all.add(q)
+			}
 		}
 	}
 	return all
+}
+
+// add is for the cost of several phases together.
+func (p *phase) add(q *phase) {
+	p.Felt.Deliveries += q.Felt.Deliveries
+	p.Shares.Honest += q.Shares.Honest
+	p.Shares.Attack += q.Shares.Attack
+	p.Shares.Save += q.Shares.Save
+	p.Shares.Rest += q.Shares.Rest
+	p.Shares.Samples += q.Shares.Samples
 }
 
 // each is the cost beside the messages of honest clients alone: attackers' coming and going is news to all, which the cost is for too.
@@ -88,7 +100,11 @@ func (o *outcome) verdict() (wrong []string) {
 	wrong = append(wrong, o.Wrong...)
 	o.judgeClients(say)
 	for i := range o.Phases {
+		o.judgeFelt(&o.Phases[i], say)
 		o.judgePhase(&o.Phases[i], say)
+	}
+	for i := range o.Pauses {
+		o.judgeFelt(&o.Pauses[i], say)
 	}
 	if len(o.Left) == 0 {
 		say("no attacks were made to the end")
@@ -153,17 +169,20 @@ func (o *outcome) judgeClients(say func(string, ...any)) {
 	}
 }
 
-func (o *outcome) judgePhase(p *phase, say func(string, ...any)) {
+func (o *outcome) judgeFelt(p *phase, say func(string, ...any)) {
 	if p.Felt.Ack.Worst > o.patience || p.Felt.Delay.Worst > o.patience {
 		say("%s: an ack took %v, a delivery %v", p.Name, p.Felt.Ack.Worst, p.Felt.Delay.Worst)
 	}
 	if len(p.Felt.Refused) > 0 {
 		say("%s: %d newcomers, refused %v", p.Name, p.Felt.Newcomers, p.Felt.Refused)
 	}
+}
+
+func (o *outcome) judgePhase(p *phase, say func(string, ...any)) {
 	if p.Settling > settle {
 		say("%s: a minute later there are %d goroutines (%d before) and %d files (%d)", p.Name, p.Settled.Goroutines, p.Before.Goroutines, p.Settled.Files, p.Before.Files)
 	}
-	if quiet := o.inQuiet(); !o.behind && quiet.ours() >= enough && p.ours() >= enough && float64(p.cost()) > costMost*float64(quiet.cost()) {
+	if quiet := o.quietNear(p); !o.behind && quiet.ours() >= enough && p.ours() >= enough && float64(p.cost()) > costMost*float64(quiet.cost()) {
 		say("%s: %v of CPU a delivery to honest clients, %v in quiet", p.Name, p.cost(), quiet.cost())
 	}
 	for i, t := range p.Told {
