@@ -425,8 +425,7 @@ func (h *core) enter(t *ticket, link socketio.Link) *Client {
 		c.setUserLocked(t.user)
 	}
 	link.Accepted(c.id, c.pid.text(c.id, c.homeLocked(t)))
-	sp.clients[c.id] = c
-	sp.rememberUserLocked(c)
+	sp.rememberLocked(c)
 	for _, p := range replay {
 		c.sess.Send(p)
 	}

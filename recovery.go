@@ -313,6 +313,8 @@ func (r *recovery) sweepOut() {
 		}
 	}
 	r.lost = shrunk(r.lost, &r.most)
+	sp := r.space
+	sp.clients, sp.users, sp.rooms = shrunk(sp.clients, &sp.most.clients), shrunk(sp.users, &sp.most.users), shrunk(sp.rooms, &sp.most.rooms)
 	if len(r.events) == 0 && len(r.lost) == 0 {
 		r.events, r.shelf, r.sweep = nil, shelf{}, nil
 		return

@@ -43,3 +43,40 @@ func TestUsersShrunk(t *testing.T) {
 		t.Fatal(r.most, len(r.users), len(crowded))
 	}
 }
+
+// Nor does a namespace keep the tables of the most clients, users and rooms that there were.
+func TestSpaceShrunk(t *testing.T) {
+	h, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.Shutdown(t.Context()) }()
+	sp := h.core.spaces["/"]
+	all := make([]*Client, 5000)
+	sp.mu.Lock()
+	for i := range all {
+		all[i] = &Client{space: sp, id: strconv.Itoa(i), userID: "u" + strconv.Itoa(i)}
+		sp.rememberLocked(all[i])
+		sp.roomLocked("r" + strconv.Itoa(i))
+	}
+	clients, users, rooms := sp.clients, sp.users, sp.rooms
+	for i, c := range all[100:] {
+		sp.forgetLocked(c)
+		sp.dropRoomLocked(sp.rooms["r"+strconv.Itoa(100+i)])
+	}
+	sp.mu.Unlock()
+	sp.recovery.sweepOut()
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	clear(clients)
+	clear(users)
+	clear(rooms)
+	if len(sp.clients) != 100 || len(sp.users) != 100 || len(sp.rooms) != 100 || sp.clients["99"] != all[99] || sp.users["u99"] != all[99] || sp.rooms["r99"] == nil {
+		t.Errorf("of 100 each there are %d clients, %d users and %d rooms in tables of their own", len(sp.clients), len(sp.users), len(sp.rooms))
+	}
+	if sp.most.clients != 100 || sp.most.users != 100 || sp.most.rooms != 100 {
+		t.Error(sp.most)
+	}
+	clear(sp.clients) // they have no session that could be closed
+	clear(sp.users)
+}

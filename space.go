@@ -31,9 +31,10 @@ type space struct {
 	clients    map[string]*Client // by sid
 	users      map[string]*Client // by user id, the rest by nextOfUser; see ofUserLocked
 	rooms      map[string]*room
-	perAddr    map[string]int // clients of an address, those on the way in included
-	arriving   map[string]int // clients on the way in, by user id
-	counter    uint64         // number of the last event, out of the Hub's
+	most       struct{ clients, users, rooms int } // that these maps have had since they were made; see recovery.sweepOut
+	perAddr    map[string]int                      // clients of an address, those on the way in included
+	arriving   map[string]int                      // clients on the way in, by user id
+	counter    uint64                              // number of the last event, out of the Hub's
 	batch      engineio.Batch
 	recovery   recovery
 	typing     map[typist]*time.Timer
@@ -236,6 +237,7 @@ func (sp *space) roomLocked(name string) *room {
 			r.empty = time.Now()
 		}
 		sp.rooms[name] = r
+		sp.most.rooms = max(sp.most.rooms, len(sp.rooms))
 		sp.hub.journal.open(sp, name)
 		sp.askPresenceLocked(r)
 	}
@@ -316,8 +318,7 @@ func (sp *space) depart(c *Client, reason engineio.Reason, unsent []uint64) {
 	for len(c.rooms) > 0 {
 		sp.unsubscribeLocked(c, c.rooms[len(c.rooms)-1].room.name, dropped)
 	}
-	delete(sp.clients, c.id)
-	sp.forgetUserLocked(c)
+	sp.forgetLocked(c)
 	if !c.nameless() {
 		sp.talliedLocked(PerUser, c.userID)
 	}
@@ -344,14 +345,18 @@ func (c *Client) nameless() bool {
 	return isAnonymous(c.userID) && c.userID[len(anonymousPrefix):] == c.id
 }
 
-func (sp *space) rememberUserLocked(c *Client) {
+func (sp *space) rememberLocked(c *Client) {
+	sp.clients[c.id] = c
+	sp.most.clients = max(sp.most.clients, len(sp.clients))
 	if !c.nameless() {
 		c.nextOfUser = sp.users[c.userID]
 		sp.users[c.userID] = c
+		sp.most.users = max(sp.most.users, len(sp.users))
 	}
 }
 
-func (sp *space) forgetUserLocked(c *Client) {
+func (sp *space) forgetLocked(c *Client) {
+	delete(sp.clients, c.id)
 	if c.nameless() {
 		return
 	}
