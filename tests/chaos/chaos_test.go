@@ -88,3 +88,13 @@ func TestCast(t *testing.T) {
 		}
 	}
 }
+
+// The long form compares with Node's socket.io; that the pages can still talk to it is seen here, or it would come out after a quarter of an hour.
+func TestPeer(t *testing.T) {
+	trial := &trial{name: "node-quiet", backend: "node", seed: seedOf(t), rate: 40, lobby: 0.25, schedule: schedule{
+		lasts: 4 * time.Second, groups: groupsCount, cutEvery: time.Minute, cut: 2 * time.Second,
+	}}
+	if _, err := trial.conduct(t.Output(), false); err != nil {
+		t.Error(err)
+	}
+}

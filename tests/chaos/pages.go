@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -145,7 +146,7 @@ func (p *pages) wait(limit time.Duration, what string, ok func(state record, rea
 		select {
 		case <-p.news:
 		case err := <-p.done:
-			return fmt.Errorf("the pages' process has ended: %w", err)
+			return errors.Join(errors.New("the pages' process has ended; its log says why"), err)
 		case <-deadline.C:
 			return fmt.Errorf("%s: not after %v: %d messages queued, %d of %d clients connected, %d rooms behind",
 				what, limit, state.Queued, state.Connected, p.clients, state.Behind)

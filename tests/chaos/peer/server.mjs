@@ -23,7 +23,7 @@ io.on("connection", (socket) => {
 
   socket.on("join_room", ({ room }, ack) => {
     socket.join(room);
-    ack({ ok: true, room, boot, seq: log(room).length });
+    ack({ ok: true, room, boot, seq: log(room).length, members: [] }); // who is there is the host's to know, and not compared
   });
 
   socket.on("history", ({ room, after, limit }, ack) => {
