@@ -44,7 +44,7 @@ func own(client redis.UniversalClient, streams int) (_ redis.UniversalClient, ou
 	}
 }
 
-// within limits a dialer that was made with other options.
+// within limits a dialer that was made with other options. That of a client with TLS knows neither ctx nor these options: it is left alone with what it does, and ends by its own.
 func within(d dial) dial {
 	if d == nil {
 		return nil
@@ -52,7 +52,28 @@ func within(d dial) dial {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		return d(ctx, network, addr)
+		dialed := make(chan net.Conn)
+		failed := make(chan error, 1)
+		go func() {
+			conn, err := d(ctx, network, addr)
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case dialed <- conn:
+			case <-ctx.Done():
+				_ = conn.Close() // nobody waits for it any more
+			}
+		}()
+		select {
+		case conn := <-dialed:
+			return conn, nil
+		case err := <-failed:
+			return nil, err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"testing"
@@ -24,6 +25,18 @@ func server(t *testing.T, settings ...string) *redistest.Server {
 		}
 	})
 	return s
+}
+
+func tlsServer(t *testing.T) (*redistest.Server, *tls.Config) {
+	t.Helper()
+	s, config, err := redistest.StartTLS()
+	must(t, err)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, config
 }
 
 func numbered(from, to int) []string {
@@ -284,6 +297,28 @@ func TestLeaveWhileRedisIsAway(t *testing.T) {
 	a, b := peers(t)("aaaaaa", toShared(t)), peers(t)("bbbbbb", at(proxy.addr()))
 	a.until(0, "up bbbbbb.1")
 	proxy.hush()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	within(t, 5*time.Second, "Leave", func() {
+		if b.Leave(ctx) == nil {
+			t.Error("Leave has no error")
+		}
+	})
+	a.until(0, "down bbbbbb.1")
+}
+
+// go-redis goes on with a TLS handshake for as long as the host's options say, whatever becomes of who asked for it.
+func TestHandshakeThatHangs(t *testing.T) {
+	t.Parallel()
+	s, config := tlsServer(t)
+	proxy := newProxy(t, s.Addr())
+	toProxy := goredis.NewClient(&goredis.Options{Addr: proxy.addr(), TLSConfig: config, DialTimeout: time.Hour})
+	a, b := peers(t)("aaaaaa", goredis.NewClient(&goredis.Options{Addr: s.Addr(), TLSConfig: config})), peers(t)("bbbbbb", toProxy)
+	a.until(0, "up bbbbbb.1")
+	proxy.hush()
+	before := proxy.accepted()
+	eventually(t, "b tries again and again", func() bool { return proxy.accepted() > before+8 })
+	b.until(0, "away")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	within(t, 5*time.Second, "Leave", func() {

@@ -117,3 +117,11 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	clustertest.Run(t, func(t *testing.T) func() chat.Cluster { return newCluster(t, toCluster(clustered.of(t))) })
 }
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	s, config := tlsServer(t)
+	clustertest.Run(t, func(t *testing.T) func() chat.Cluster {
+		return newCluster(t, goredis.NewClient(&goredis.Options{Addr: s.Addr(), TLSConfig: config}))
+	})
+}

@@ -18,6 +18,7 @@ type proxy struct {
 	cut    bool          // what connects is closed at once
 	silent chan struct{} // nil, or closed when bytes go on
 	closed bool
+	count  int // of connections that were accepted
 }
 
 func newProxy(t *testing.T, to string) *proxy {
@@ -40,6 +41,9 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
+		p.count++
+		p.mu.Unlock()
 		if !p.add(in) {
 			continue
 		}
@@ -55,6 +59,12 @@ func (p *proxy) accept() {
 		p.tasks.Go(func() { p.copy(in, out) })
 		p.tasks.Go(func() { p.copy(out, in) })
 	}
+}
+
+func (p *proxy) accepted() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count
 }
 
 func (p *proxy) add(c net.Conn) bool {

@@ -23,17 +23,18 @@ type Server struct {
 	port     int
 	conf     []string // lines of its file
 	sentinel bool
+	cert     string // the file with its certificate; empty: no TLS
 	running  *process
 }
 
 // Start starts a Redis that writes nothing to its disk, so that a kill loses everything; settings are lines of its file, such as "appendonly yes", that come after its
 // own. The caller ends it with Close.
 func Start(settings ...string) (*Server, error) {
-	return start(false, func(int) []string { return settings })
+	return start(false, func(*Server) ([]string, error) { return settings, nil })
 }
 
-// start has settings for a port, since the port may be taken between the look and the start.
-func start(sentinel bool, settings func(port int) []string) (*Server, error) {
+// start has settings for a directory and a port, since the port may be taken between the look and the start.
+func start(sentinel bool, settings func(*Server) ([]string, error)) (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, fmt.Errorf("redistest: Redis is not installed: apt-get install redis-server, or scripts/deps: %w", err)
 	}
@@ -50,7 +51,11 @@ func start(sentinel bool, settings func(port int) []string) (*Server, error) {
 		if !sentinel {
 			s.conf = append(s.conf, `save ""`, "appendfsync always", "repl-diskless-sync-delay 0", "enable-debug-command local")
 		}
-		s.conf = append(s.conf, settings(s.port)...)
+		var more []string
+		if more, err = settings(s); err != nil {
+			break
+		}
+		s.conf = append(s.conf, more...)
 		// A Sentinel writes to its file, so that it is written once.
 		if err = os.WriteFile(s.file(), []byte(strings.Join(s.conf, "\n")+"\n"), 0o600); err != nil {
 			break
@@ -133,7 +138,11 @@ func (s *Server) Log() string {
 
 // Do runs a command with redis-cli, and gives what that prints.
 func (s *Server) Do(args ...string) (string, error) {
-	cmd := exec.Command("redis-cli", append([]string{"-e", "-p", strconv.Itoa(s.port)}, args...)...)
+	how := []string{"-e", "-p", strconv.Itoa(s.port)}
+	if s.cert != "" {
+		how = append(how, "--tls", "--cacert", s.cert)
+	}
+	cmd := exec.Command("redis-cli", append(how, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("redistest: %s: %w: %s", strings.Join(args, " "), err, out)

@@ -3,6 +3,7 @@
 package redistest_test
 
 import (
+	"crypto/tls"
 	"net"
 	"testing"
 	"time"
@@ -50,6 +51,21 @@ func TestServer(t *testing.T) {
 		}
 		must(t, s.Serve())
 		is(t, s, "", "GET", "k")
+	}
+}
+
+func TestServerTLS(t *testing.T) {
+	t.Parallel()
+	s, config, err := redistest.StartTLS()
+	must(t, err)
+	closed(t, s)
+	is(t, s, "OK", "SET", "k", "v")
+	conn, err := tls.Dial("tcp", s.Addr(), config)
+	must(t, err)
+	must(t, conn.Close())
+	if conn, err := tls.Dial("tcp", s.Addr(), nil); err == nil {
+		_ = conn.Close()
+		t.Error("everybody trusts its certificate")
 	}
 }
 

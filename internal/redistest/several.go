@@ -37,12 +37,12 @@ func (s *Sentinel) start(settings []string) (err error) {
 		return err
 	}
 	for range 3 {
-		guard, err := start(true, func(int) []string {
+		guard, err := start(true, func(*Server) ([]string, error) {
 			return []string{
 				fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", Main, s.Primary.port),
 				"sentinel down-after-milliseconds " + Main + " 1000",
 				"sentinel failover-timeout " + Main + " 5000",
-			}
+			}, nil
 		})
 		if err != nil {
 			return err
@@ -85,13 +85,11 @@ func StartCluster(settings ...string) (*Cluster, error) {
 func (c *Cluster) start(settings []string) error {
 	buses := make([]int, 3)
 	for i := range buses {
-		s, err := start(false, func(int) []string {
-			bus, err := freePort()
-			if err != nil {
-				bus = 0 // the start fails
+		s, err := start(false, func(*Server) (_ []string, err error) {
+			if buses[i], err = freePort(); err != nil {
+				return nil, err
 			}
-			buses[i] = bus
-			return append([]string{"cluster-enabled yes", "cluster-node-timeout 2000", "cluster-port " + strconv.Itoa(bus)}, settings...)
+			return append([]string{"cluster-enabled yes", "cluster-node-timeout 2000", "cluster-port " + strconv.Itoa(buses[i])}, settings...), nil
 		})
 		if err != nil {
 			return err
