@@ -213,6 +213,9 @@ func (sp *space) explain(ctx context.Context, err error, t *ticket) *Error {
 		h.log().ErrorContext(ctx, "chat: auth failed", "error", err, "namespace", sp.name, "remote", t.remote)
 	} else if h.logsTraffic(ctx) {
 		attrs := []slog.Attr{slog.String("code", string(e.Code)), slog.String("namespace", sp.name), slog.String("remote", t.remote)}
+		if t.user.ID != "" {
+			attrs = append(attrs, slog.String("user_id", t.user.ID))
+		}
 		if err != error(e) { // it has a cause, which is not for the page
 			attrs = append(attrs, slog.Any("error", err))
 		}
@@ -325,7 +328,7 @@ func (sp *space) mayHaveBack(ctx context.Context, c *Client, room string) (ok bo
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			c.logPanic("room policy", p)
+			c.logPanic(ctx, "room policy", p)
 			ok = false
 		}
 	}()

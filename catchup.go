@@ -58,7 +58,7 @@ func (j *journal) readLocked(l *roomLog, err error) {
 	l.busy, l.used, l.turn = false, now, err == nil
 	var answer error
 	if err != nil {
-		j.failed(err, "namespace", l.space.name, "room", l.name)
+		j.failed(j.life, err, "namespace", l.space.name, "room", l.name)
 		answer = errUnavailable
 		l.behind = l.known.Load()
 		for _, a := range l.queue { // it would have to wait for this

@@ -62,7 +62,7 @@ func (e *Event) end(err error) {
 func (c *Client) call(h Handler, e *Event) (res []any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.logPanic("handler of "+e.Name, p)
+			c.logPanic(e.ctx, "handler of "+shown(e.Name), p)
 			res, err = nil, Errorf(Internal, "internal error")
 		}
 	}()
@@ -89,7 +89,11 @@ func (c *Client) fail(e *Event, err error) {
 	if !ok {
 		c.space.hub.log().ErrorContext(e.ctx, "chat: handler failed", "event", shown(e.Name), "error", err)
 	} else if h := c.space.hub; h.logsTraffic(e.ctx) {
-		h.traffic(e.ctx, "chat: event refused", slog.String("event", shown(e.Name)), slog.String("code", string(v.Code)))
+		attrs := []slog.Attr{slog.String("event", shown(e.Name)), slog.String("code", string(v.Code))}
+		if room := e.roomNamed(); room != "" {
+			attrs = append(attrs, slog.String("room", room))
+		}
+		h.traffic(e.ctx, "chat: event refused", attrs...)
 	}
 	if !e.NeedsAck {
 		c.tell(e.ctx, v, e.Name)
@@ -101,6 +105,17 @@ func (c *Client) fail(e *Event, err error) {
 		enc, _ = socketio.Encode(errorAnswer{Error: &Error{Code: v.Code, Message: v.Message}})
 	}
 	c.sess.Send(socketio.AckPacket(c.wireName(), e.ackID, enc))
+}
+
+// roomNamed is the room that one of the chat's own events is about; empty where it names none, or no good one.
+func (e *Event) roomNamed() string {
+	switch e.Name {
+	case "chat_message", "join_room", "leave_room", "typing", "history":
+		if p, err := decodeFirst[roomPayload](e); err == nil && validRoom(p.Room) {
+			return p.Room
+		}
+	}
+	return ""
 }
 
 // tell sends the event "error". It is for this connection alone, not for a recovery of it: else a client

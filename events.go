@@ -300,7 +300,7 @@ func history(ctx context.Context, c *Client, e *Event) ([]any, error) {
 			return []any{historyAnswer{OK: true, Entries: append([]Entry{}, entries...), More: more, First: first}}, nil
 		}
 	}
-	sp.hub.log().ErrorContext(ctx, "chat: store failed", "error", err, "namespace", sp.name, "room", room)
+	sp.hub.journal.failed(ctx, err, "namespace", sp.name, "room", room)
 	return nil, errUnavailable
 }
 

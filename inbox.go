@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"context"
 	"log/slog"
 	"runtime/debug"
 	"slices"
@@ -215,14 +216,14 @@ func (c *Client) finished() <-chan struct{} {
 func (c *Client) safely(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.logPanic("hook", p)
+			c.logPanic(c.handlerContext(), "hook", p)
 		}
 	}()
 	f()
 }
 
-func (c *Client) logPanic(where string, p any) {
-	c.space.hub.log().ErrorContext(c.handlerContext(), "chat: panic", "in", where, "panic", p, "stack", string(debug.Stack()))
+func (c *Client) logPanic(ctx context.Context, where string, p any) {
+	c.space.hub.log().ErrorContext(ctx, "chat: panic", "in", where, "panic", p, "stack", string(debug.Stack()))
 }
 
 // Closed implements socketio.Socket: the connection is gone.

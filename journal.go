@@ -122,6 +122,10 @@ func (j *journal) add(sp *space, a *appending) {
 	j.mu.Lock()
 	l := j.logLocked(sp, a.entry.Room, interest)
 	if !j.hub.inMemory || l.busy || l.listed || len(l.queue) > 0 || l.readsFirstLocked() {
+		for len(l.queue) > 0 && l.queue[0].settled.Load() { // senders that have given up, of a log whose turn is long: that of a batch that waits for the cluster
+			l.queue[0] = nil
+			l.queue = l.queue[1:]
+		}
 		l.queue = append(l.queue, a)
 		j.scheduleLocked(l)
 		j.mu.Unlock()
@@ -340,7 +344,7 @@ func (j *journal) save(ctx context.Context, parts []part) error {
 		err = errors.New("chat: the store answered with a different number of entries")
 	}
 	if err != nil {
-		j.failed(err, "entries", len(entries))
+		j.failed(ctx, err, "entries", len(entries))
 		return err
 	}
 	for i := range parts {
@@ -355,9 +359,9 @@ func (j *journal) save(ctx context.Context, parts []part) error {
 }
 
 // failed logs a failure of the store: while it is down each room that is in use fails again and again.
-func (j *journal) failed(err error, attrs ...any) {
+func (j *journal) failed(ctx context.Context, err error, attrs ...any) {
 	if untold, now := j.fails.now(); now && j.life.Err() == nil {
-		j.hub.log().Error("chat: store failed", append(attrs, "error", err, "failures_not_logged", untold)...)
+		j.hub.log().ErrorContext(ctx, "chat: store failed", append(attrs, "error", err, "failures_not_logged", untold)...)
 	}
 }
 

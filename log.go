@@ -174,7 +174,7 @@ func (l *roomLog) deliverOne(s *appended, over bool) bool {
 	sp := l.space
 	text, err := s.json()
 	if err != nil { // a store has broken its contract: the place in the order is what is left
-		sp.hub.log().Error("chat: entry cannot be encoded", "error", err, "namespace", sp.name, "room", l.name, "seq", s.Entry.Seq)
+		sp.hub.log().ErrorContext(s.context(), "chat: entry cannot be encoded", "error", err, "namespace", sp.name, "room", l.name, "seq", s.Entry.Seq, "message_id", s.Entry.ID)
 		left := tombstone(&s.Entry)
 		text, _ = left.appendJSON(nil)
 	}

@@ -240,8 +240,14 @@ func (h *core) hit(ctx context.Context, hit LimitHit) {
 		level = slog.LevelDebug
 	}
 	if h.log().Enabled(ctx, level) {
-		h.log().LogAttrs(ctx, level, "chat: limit", slog.String("limit", hit.Limit), slog.String("step", string(hit.Step)), slog.String("per", string(hit.Per)),
-			slog.String("namespace", hit.Namespace), slog.String("event", hit.Event), slog.String("remote", hit.Address))
+		attrs := []slog.Attr{
+			slog.String("limit", hit.Limit), slog.String("step", string(hit.Step)), slog.String("per", string(hit.Per)),
+			slog.String("namespace", hit.Namespace), slog.String("event", hit.Event), slog.String("remote", hit.Address),
+		}
+		if hit.ClientID == "" && hit.UserID != "" { // ctx has those of a client
+			attrs = append(attrs, slog.String("user_id", hit.UserID))
+		}
+		h.log().LogAttrs(ctx, level, "chat: limit", attrs...)
 	}
 }
 

@@ -44,7 +44,7 @@ func (p *pipeline) take(c *Client, j *job) bool {
 func (c *Client) beginMessage(e *Event) (a *appending, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.logPanic("handler of "+e.Name, p)
+			c.logPanic(e.ctx, "handler of "+e.Name, p)
 			a, err = nil, Errorf(Internal, "internal error")
 		}
 	}()

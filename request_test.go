@@ -340,3 +340,44 @@ func TestWithTrafficLog(t *testing.T) {
 		t.Error("it is an option of the whole Hub")
 	}
 }
+
+// A refusal is found by whom and what it is about: a user whom auth has named, a room.
+func TestRefusalsAreFound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l logs
+		store := &brokenStore{Store: chat.NewMemoryStore(0, 0)}
+		hub := newHub(t, l.option(), chat.WithStore(store), byUser(), chat.WithLimits(chat.Limits{ClientsPerUser: 1, RoomsPerClient: 1}),
+			chat.OnAny(func(context.Context, *chat.Client, *chat.Event) ([]any, error) { panic("nil map") }))
+		ann := chattest.Dial(t, hub, as("ann"))
+		join(t, ann, "lobby")
+		ask(t, ann, "join_room", object{"room": "attic"})
+		_, _ = chattest.TryDial(t, hub, as("ann"))
+		ask(t, ann, strings.Repeat("long", 500), nil)
+		store.set(func() error { return errors.New("disk full") })
+		for range 5 {
+			ask(t, ann, "history", object{"room": "lobby"})
+		}
+		synctest.Wait()
+		for _, want := range [][]string{
+			{"chat: event refused", `"room":"attic"`, `"user_id":"ann"`}, {"chat: connect refused", `"user_id":"ann"`}, {"chat: limit", `"limit":"ClientsPerUser"`, `"user_id":"ann"`},
+			{"chat: panic", `"client_id":"` + ann.ID()}, {"chat: store failed", `"room":"lobby"`},
+		} {
+			n := 0
+			for line := range strings.Lines(l.text()) {
+				if !slices.ContainsFunc(want, func(part string) bool { return !strings.Contains(line, part) }) {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("%d lines have %q", n, want)
+			}
+		}
+		if strings.Contains(l.text(), strings.Repeat("long", 100)) {
+			t.Error("an event's name is as long as its page likes")
+		}
+		if t.Failed() {
+			t.Log(l.text())
+		}
+	})
+}

@@ -69,7 +69,9 @@ func (h *core) revoke(ctx context.Context, r Revocation) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.keepRevocation(ctx, r), h.nodes.tell(ctx, noticeRevoked, appendBytes(nil, body)))
+	told := make(chan error, 1)
+	go func() { told <- h.nodes.tell(ctx, noticeRevoked, appendBytes(nil, body)) }() // a store that hangs must not keep it from the other nodes
+	return errors.Join(h.keepRevocation(ctx, r), <-told)
 }
 
 // revokeHere acts on this node.
@@ -226,7 +228,7 @@ func (rs *revocations) ask(keeper Revoker) {
 	now := time.Now()
 	kept, err := rs.askOnce(ctx, keeper, now)
 	if err != nil {
-		rs.hub.log().ErrorContext(ctx, "chat: store failed", "error", err, "call", "revocations")
+		rs.hub.journal.failed(ctx, err, "call", "revocations")
 	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()

@@ -165,11 +165,11 @@ func (b *Bridge) Stop(ctx context.Context) error {
 	return err
 }
 
-// invalid logs what came and made no sense.
+// invalid logs what came and made no sense; not what it said, which may be a message of somebody's.
 func (b *Bridge) invalid(err error, from string, data []byte) {
 	b.bad.Add(1)
 	if n := b.troubles.say(time.Now()); n > 0 {
-		b.log.Warn("nodewire: a message from Redis is not understood", "error", err, "from", from, "bytes", len(data), "begins", fmt.Sprintf("%.64q", data), "times", n)
+		b.log.Warn("nodewire: a message from Redis is not understood", "error", err, "from", from, "bytes", len(data), "times", n)
 	}
 }
 
