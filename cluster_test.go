@@ -552,3 +552,59 @@ func TestClusterLocalTraffic(t *testing.T) {
 		}
 	})
 }
+
+// While room traffic goes on without the cluster, what waits for it has an end: past that the other nodes read the store, and miss nothing.
+func TestClusterQueueIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, hubs := cluster(t, 2, chat.WithClusterPatience(time.Second, true), chat.WithLimits(chat.Limits{Outbox: 64 << 20}))
+		ann := chattest.Dial(t, hubs[0], as("ann"))
+		join(t, ann, "r")
+		settle(t, time.Second)
+		bus.Cut(bus.Tags()[1])
+		settle(t, 5*time.Second)
+		text := strings.Repeat("x", 7900)
+		const posts = 2400 // 19 MB
+		for i := range posts {
+			if _, err := hubs[1].Room("r").Post(t.Context(), chat.Post{UserID: "bob", Text: text}); err != nil {
+				t.Fatal(i, err)
+			}
+		}
+		if n := hubs[1].Stats().ClusterQueue; n > 17<<20 || n < 10<<20 {
+			t.Errorf("%d bytes wait for the cluster", n)
+		}
+		bus.Heal(bus.Tags()[1])
+		for seq := range posts {
+			if seq%20 == 0 {
+				settle(t, time.Second)
+			}
+			if e := entryOf(t, ann.Expect("new_message")); e.Seq != uint64(seq+1) {
+				t.Fatalf("%d after %d", e.Seq, seq)
+			}
+		}
+		if n := hubs[1].Stats().ClusterQueue; n != 0 {
+			t.Errorf("%d bytes still wait", n)
+		}
+	})
+}
+
+// What is done to clients is done here at once, whether the cluster answers or not.
+func TestClusterActsHereFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, hubs := cluster(t, 2)
+		bob := chattest.Dial(t, hubs[1], as("bob"))
+		settle(t, time.Second)
+		bus.Cut(bus.Tags()[1])
+		began := time.Now()
+		done := make(chan error, 1)
+		go func() { done <- hubs[1].To(chat.Users("bob")).Disconnect(t.Context()) }()
+		bob.WaitClosed()
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("after %v", d)
+		}
+		if err := <-done; err == nil {
+			t.Error("no error, though the others were not told")
+		}
+	})
+}

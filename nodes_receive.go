@@ -197,15 +197,17 @@ func (t Target) act(ctx context.Context, what byte, room string) error {
 	}
 	sp := t.space
 	n := sp.hub.nodes
+	here := sp.here(&t.to)
+	acted := sp.act(&t.to, what, room) // first: the cluster may not answer
 	var err error
-	if n != nil && !t.to.none && !sp.here(&t.to) {
+	if n != nil && !t.to.none && !here {
 		b := append(t.to.append(newNotice(noticeAct, n.tag, RequestID(ctx), sp.name)), what)
 		ctx, cancel := context.WithTimeout(ctx, sp.hub.set.timeouts.Store)
 		defer cancel()
 		err = n.relay.publish(ctx, n.stream(sp.name, t.to.room()), appendStrings(b, room))
 	}
 	t.bridge(ctx, what, room)
-	return errors.Join(sp.act(&t.to, what, room), err)
+	return errors.Join(acted, err)
 }
 
 // here is hereLocked for who does not hold the lock.

@@ -41,7 +41,8 @@ type relayed struct {
 	done chan<- struct{} // gets a value when it is published; nil: nobody waits, and it may be lost when there is too much
 }
 
-// add queues a notice and gives it its number. Where done is nil it may be dropped: its number is used up then, so that others know of the loss.
+// add queues a notice and gives it its number. Where done is nil it may be dropped: its number is used up then, so that others know of the loss. So may an entry's where
+// traffic goes on without the cluster: the others read the store then.
 func (r *relay) add(stream int, notice []byte, done chan<- struct{}) (number uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,8 +53,12 @@ func (r *relay) add(stream int, notice []byte, done chan<- struct{}) (number uin
 func (r *relay) queueLocked(stream int, notice []byte, done chan<- struct{}) (number uint64) {
 	r.numbers[stream]++
 	number = r.numbers[stream]
-	if done == nil && r.bytes > relayHolds {
+	if r.bytes > relayHolds && done == nil {
 		r.dropped.Add(1)
+		return number
+	}
+	if r.bytes > relayHolds && r.nodes.hub.set.local {
+		done <- struct{}{}
 		return number
 	}
 	numberNotice(notice, number)

@@ -34,8 +34,8 @@ func WithStreams(n int) Option {
 	return option(func(s *settings) { s.streams = n })
 }
 
-// WithTrim sets how much is kept of each stream for nodes that come back: some length entries (10,000 by default; one holds up to 64 KiB, or one publication), none of
-// which is older than age (10 minutes by default).
+// WithTrim sets how much is kept of each stream for nodes that come back: some length entries (10,000 by default; one holds up to 64 KiB, or one publication). What
+// is older than age (10 minutes by default) goes by whole pages of the stream: up to one page of Redis's stream-node-max-entries or -bytes is kept of older ones.
 func WithTrim(length int, age time.Duration) Option {
 	return option(func(s *settings) { s.length, s.age = int64(length), age })
 }
