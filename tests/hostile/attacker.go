@@ -26,6 +26,8 @@ type attack struct {
 	run  func(w *world)
 	// must are answers that have to come: without them it has not met what it is to meet.
 	must []string
+	// never are answers that must not come.
+	never []string
 	// inTime are those that take longer than the short form does.
 	inTime []string
 	// front are those of them that nginx keeps from coming: it holds on to what is slow, closes behind a 400, and buffers more than the time is enough for.

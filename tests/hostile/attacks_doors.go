@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +16,7 @@ import (
 
 // doors are attacks on the way in, and on the way of what is too large.
 var doors = []attack{
-	{name: "refusals", what: "CONNECTs that are refused, one of each kind after the other", run: refusals},
+	{name: "refusals", what: "CONNECTs that are refused, one of each kind after the other", inTime: refused(), never: takenIn(), run: refusals},
 	{name: "connect flood", what: "CONNECTs from one address, with good, bad and no tokens, as fast as 32 connections can, and another address in each X-Forwarded-For",
 		must: []string{"CONNECT RATE_LIMITED", "handshake 429"}, run: func(w *world) {
 			w.crowd(w.size(32), 2*time.Millisecond, func(i int) {
@@ -111,6 +112,23 @@ func refusedAuths() map[string]string {
 		"a subject that is a list": signed(claims{"sub": []string{"a"}}), "an anonymous user's subject": signed(claims{"sub": "anon:x"}), "a changed claim": tokenAuth(strings.Replace(good, ".", ".eyJzdWIiOiJyb290In0", 1)),
 		"a token of 100 KB": tokenAuth(sign(with("attacker", claims{"x": strings.Repeat("x", 75_000)}), "HS256", "another")),
 	}
+}
+
+// refused are the answers to them, one for each.
+func refused() (all []string) {
+	others := map[string]string{"a token that is a number": "INVALID_PAYLOAD", "no object": "closed: 1002", "expired": "TOKEN_EXPIRED"}
+	for name := range refusedAuths() {
+		all = append(all, name+": "+cmp.Or(others[name], "UNAUTHORIZED"))
+	}
+	return all
+}
+
+// takenIn are the answers that none of them may get.
+func takenIn() (all []string) {
+	for name := range refusedAuths() {
+		all = append(all, name+": "+outcomeOf(nil))
+	}
+	return all
 }
 
 // refusals meets each way to be refused, at a pace below that of the rates.

@@ -195,5 +195,10 @@ func (o *outcome) judgePhase(p *phase, say func(string, ...any)) {
 				say("%s: nothing was answered %q: %v", p.attacks[i].name, must, t)
 			}
 		}
+		for _, never := range p.attacks[i].never {
+			if n := t.Counts[never]; n > 0 {
+				say("%s: %d were answered %q", p.attacks[i].name, n, never)
+			}
+		}
 	}
 }
