@@ -24,7 +24,7 @@ func (j *journal) publish(parts []part) {
 	if j.hub.set.local {
 		away = n.awaySoon()
 		for _, p := range ps {
-			n.relay.add(p.Stream, p.Data, done)
+			n.relay.addEntry(p.Stream, p.Data, done)
 		}
 	} else {
 		n.relay.addAll(j.life, ps, done)

@@ -41,8 +41,7 @@ type relayed struct {
 	done chan<- struct{} // gets a value when it is published; nil: nobody waits, and it may be lost when there is too much
 }
 
-// add queues a notice and gives it its number. Where done is nil it may be dropped: its number is used up then, so that others know of the loss. So may an entry's where
-// traffic goes on without the cluster: the others read the store then.
+// add queues a notice and gives it its number. Where done is nil it may be dropped: its number is used up then, so that others know of the loss.
 func (r *relay) add(stream int, notice []byte, done chan<- struct{}) (number uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,15 +49,24 @@ func (r *relay) add(stream int, notice []byte, done chan<- struct{}) (number uin
 	return r.queueLocked(stream, notice, done)
 }
 
+// addEntry is add for an entry that is delivered here without waiting: past the bound it uses up its number too, and the others read the store.
+func (r *relay) addEntry(stream int, notice []byte, done chan<- struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.startLocked()
+	if r.bytes > relayHolds {
+		r.numbers[stream]++
+		done <- struct{}{}
+		return
+	}
+	r.queueLocked(stream, notice, done)
+}
+
 func (r *relay) queueLocked(stream int, notice []byte, done chan<- struct{}) (number uint64) {
 	r.numbers[stream]++
 	number = r.numbers[stream]
 	if r.bytes > relayHolds && done == nil {
 		r.dropped.Add(1)
-		return number
-	}
-	if r.bytes > relayHolds && r.nodes.hub.set.local {
-		done <- struct{}{}
 		return number
 	}
 	numberNotice(notice, number)
