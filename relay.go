@@ -65,7 +65,7 @@ func (r *relay) addEntry(stream int, notice []byte, done chan<- struct{}) {
 func (r *relay) queueLocked(stream int, notice []byte, done chan<- struct{}) (number uint64) {
 	r.numbers[stream]++
 	number = r.numbers[stream]
-	if r.bytes > relayHolds && done == nil {
+	if done == nil && r.bytes > relayHolds {
 		r.dropped.Add(1)
 		return number
 	}

@@ -19,11 +19,7 @@ func server(t *testing.T, settings ...string) *redistest.Server {
 	t.Helper()
 	s, err := redistest.Start(settings...)
 	must(t, err)
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	endsWith(t, s)
 	return s
 }
 
@@ -31,12 +27,28 @@ func tlsServer(t *testing.T) (*redistest.Server, *tls.Config) {
 	t.Helper()
 	s, config, err := redistest.StartTLS()
 	must(t, err)
+	endsWith(t, s)
+	return s, config
+}
+
+func endsWith(t *testing.T, s *redistest.Server) {
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return s, config
+}
+
+// leavesInVain: the cluster cannot be told, and Leave does not wait for that.
+func leavesInVain(t *testing.T, p *peer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	within(t, 5*time.Second, "Leave", func() {
+		if p.Leave(ctx) == nil {
+			t.Error("Leave has no error")
+		}
+	})
 }
 
 func numbered(from, to int) []string {
@@ -297,13 +309,7 @@ func TestLeaveWhileRedisIsAway(t *testing.T) {
 	a, b := peers(t)("aaaaaa", toShared(t)), peers(t)("bbbbbb", at(proxy.addr()))
 	a.until(0, "up bbbbbb.1")
 	proxy.hush()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	within(t, 5*time.Second, "Leave", func() {
-		if b.Leave(ctx) == nil {
-			t.Error("Leave has no error")
-		}
-	})
+	leavesInVain(t, b)
 	a.until(0, "down bbbbbb.1")
 }
 
@@ -319,13 +325,7 @@ func TestHandshakeThatHangs(t *testing.T) {
 	before := proxy.accepted()
 	eventually(t, "b tries again and again", func() bool { return proxy.accepted() > before+8 })
 	b.until(0, "away")
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	within(t, 5*time.Second, "Leave", func() {
-		if b.Leave(ctx) == nil {
-			t.Error("Leave has no error")
-		}
-	})
+	leavesInVain(t, b)
 	a.until(0, "down bbbbbb.1")
 }
 
