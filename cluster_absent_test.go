@@ -142,6 +142,7 @@ func TestClusterLossAtHandover(t *testing.T) {
 				settle(t, time.Second)
 				bus.Cut(oldTag)
 				shutDown(t, began) // the session is kept
+				bob.WaitClosed()   // he has read server_draining, up to which it goes
 				pid, offset := bob.Session()
 				other, _ := newNode(t, bus, store)
 				emitThrice(t, other)
@@ -299,6 +300,7 @@ func TestClusterRecoveryOnANewNode(t *testing.T) {
 				}
 				settle(t, time.Second)
 				shutDown(t, before)
+				bob.WaitClosed()
 				pid, offset := bob.Session()
 				emitThrice(t, other)
 				if _, err := other.Room("r").Post(t.Context(), chat.Post{Text: "1", UserID: "host"}); err != nil {
