@@ -45,7 +45,8 @@ type ClusterHandler interface {
 	// Up: another node has a lease. Down: it has none any more. Of a node that was slow for too long comes Down, and Up with its next name.
 	Up(n Node)
 	Down(n Node)
-	// Away: the cluster does not answer. Back: it does again, and what has been published meanwhile and is still there has been received.
+	// Away: the cluster does not answer. Back: it does again, and what has been published meanwhile and is still there has been received. Back alone says that of a break that
+	// was too short to be away: the cluster may have lost something all the same.
 	Away(err error)
 	Back()
 	// History may be called before Joined is for the first time, with the last of what was published in a stream before Receive begins there, in its order. A node that has

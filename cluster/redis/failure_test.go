@@ -147,10 +147,12 @@ func TestBrokenConnections(t *testing.T) {
 	b.until(0, "up aaaaaa.1")
 	for i := range 100 {
 		if i%20 == 10 {
+			before := b.mark()
 			for _, kind := range []string{"normal", "pubsub"} {
 				_, err := s.Do("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
 				must(t, err)
 			}
+			b.until(before, "back") // what the streams may have lost meanwhile the Hub looks for in the store
 		}
 		a.publishUntil(0, fmt.Sprint(i))
 	}

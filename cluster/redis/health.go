@@ -23,14 +23,15 @@ func partReader(i int) string { return "reader " + strconv.Itoa(i) }
 // health is which parts work. Cluster.calls guards it.
 type health struct {
 	works map[string]bool
-	times map[string]int // works was called
+	times map[string]int  // works was called
+	torn  map[string]bool // had worked, and has failed since
 	away  bool
 	ready chan struct{} // closed while all parts but the lease work
 	ends  time.Time     // when the lease does, as far as this process knows
 }
 
 func (h *health) init(parts []string) {
-	h.works, h.times, h.ready = map[string]bool{}, map[string]int{}, make(chan struct{})
+	h.works, h.times, h.torn, h.ready = map[string]bool{}, map[string]int{}, map[string]bool{}, make(chan struct{})
 	for _, p := range parts {
 		h.works[p] = false
 	}
@@ -73,9 +74,23 @@ func (c *Cluster) works(part string) {
 		if !time.Now().Before(c.health.ends) { // Redis was silent for so long that the lease may be over: its next beat tells
 			c.health.set(partLease, false)
 		}
-		if c.health.away && c.health.allBut("") {
+		torn := c.health.torn[part]
+		delete(c.health.torn, part)
+		switch {
+		case c.health.away && c.health.allBut(""):
 			c.health.away = false
 			h.Back()
+		case !c.health.away && torn && len(c.health.torn) == 0: // what the streams have lost meanwhile has left no trace here
+			h.Back()
+		}
+	})
+}
+
+// tears notes that the connection of a part that had worked has broken.
+func (c *Cluster) tears(part string) {
+	c.call(func(chat.ClusterHandler) {
+		if c.health.times[part] > 0 {
+			c.health.torn[part] = true
 		}
 	})
 }
@@ -128,6 +143,7 @@ func (c *Cluster) persist(part string, run func(context.Context) error) {
 		if c.worked(part) > before {
 			delay, failures = backoff{}, 0
 		}
+		c.tears(part)
 		if failures++; failures >= failuresMost || isTimeout(err) {
 			c.fails(part, err)
 		}

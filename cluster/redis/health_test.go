@@ -58,3 +58,39 @@ func TestBackWaitsForTheLease(t *testing.T) {
 		expect("away", "back", "away", "back")
 	})
 }
+
+// A break that is mended before Redis counts as away is told once all that it has torn works again: something may be lost.
+func TestBackAfterAShortBreak(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{})
+	defer client.Close()
+	c, err := New(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.closed() }()
+	h := &talk{}
+	c.h = h
+	first, second := partReader(0), partReader(1)
+	c.health.init([]string{first, second})
+	c.health.ends = time.Now().Add(time.Hour)
+	c.tears(second) // it has yet to begin
+	c.works(first)
+	c.works(second)
+	c.works(first)
+	if len(h.lines) > 0 {
+		t.Fatalf("%q, and nothing was torn", h.lines)
+	}
+	c.tears(first)
+	c.tears(second)
+	c.tears(first)
+	c.works(second)
+	if len(h.lines) > 0 {
+		t.Fatalf("%q, while a reader is torn", h.lines)
+	}
+	c.works(first)
+	c.works(first)
+	if !slices.Equal(h.lines, []string{"back"}) {
+		t.Fatalf("%q", h.lines)
+	}
+}
