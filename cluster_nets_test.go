@@ -317,3 +317,34 @@ func TestClusterLastWordsAreFenced(t *testing.T) {
 		}
 	})
 }
+
+// A hung store takes revocations and says nothing.
+type hung struct{ shared }
+
+func (hung) Revoke(ctx context.Context, _ chat.Revocation) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (hung) Revocations(context.Context, time.Time) ([]chat.Revocation, error) { return nil, nil }
+
+// A store that hangs does not keep a revocation from the other nodes.
+func TestClusterRevokesBesideTheStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bus, store := clustertest.NewBus(1), hung{shared{chat.NewMemoryStore(0, 0)}}
+		first, _ := newNode(t, bus, store)
+		second, _ := newNode(t, bus, store)
+		bob := chattest.Dial(t, second, as("bob"))
+		settle(t, time.Second)
+		began, done := time.Now(), make(chan error, 1)
+		go func() { done <- first.Revoke(t.Context(), "bob") }()
+		bob.WaitClosed()
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("after %v", d)
+		}
+		if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	})
+}
