@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -124,4 +125,24 @@ func TestTLS(t *testing.T) {
 	clustertest.Run(t, func(t *testing.T) func() chat.Cluster {
 		return newCluster(t, goredis.NewClient(&goredis.Options{Addr: s.Addr(), TLSConfig: config}))
 	})
+}
+
+// lent is a client of a kind that this package does not know, as one with the host's own instruments may be.
+type lent struct{ goredis.UniversalClient }
+
+func TestClientOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	clustertest.Run(t, func(t *testing.T) func() chat.Cluster {
+		client := goredis.NewClient(&goredis.Options{Addr: shared.of(t).Addr(), PoolSize: 200}) // it is that of all nodes
+		return newCluster(t, lent{client})
+	})
+}
+
+func TestRingIsRefused(t *testing.T) {
+	t.Parallel()
+	ring := goredis.NewRing(&goredis.RingOptions{})
+	defer ring.Close() //nolint:errcheck // of a test
+	if _, err := redis.New(ring); err == nil || !strings.Contains(err.Error(), "Ring") {
+		t.Error(err)
+	}
 }

@@ -71,7 +71,11 @@ func (c *Cluster) parts() []string {
 }
 
 func (r *reader) init() {
-	r.block = []any{"xread", "count", readMost, "block", block.Milliseconds(), "streams"}
+	wait := block
+	if !r.c.ours {
+		wait /= 2 // nobody here can close a client that is the host's: Leave waits for its readers
+	}
+	r.block = []any{"xread", "count", readMost, "block", wait.Milliseconds(), "streams"}
 	r.look = []any{"xread", "count", readMost, "streams"}
 	for _, s := range r.streams {
 		key := r.c.keys.streams[s]

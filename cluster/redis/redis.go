@@ -58,8 +58,9 @@ type Cluster struct {
 }
 
 // New makes a Cluster on client's servers: a *redis.Client, which may be one of Sentinels, or a *redis.ClusterClient. It takes over client's options and not its
-// connections, since it needs time limits of its own, and closes what it opens; hooks are not taken over. Any other redis.UniversalClient is used itself, and then has
-// to have time limits of a few seconds. It does not wait for the network.
+// connections, since it needs time limits of its own, and closes what it opens; hooks are not taken over. Any other redis.UniversalClient is used itself, and not closed: it has
+// to have time limits of a few seconds, and connections for WithStreams readers that wait and some ten more. A *redis.Ring is refused, since it moves a stream's key to another
+// server when one fails. New does not wait for the network.
 func New(client redis.UniversalClient, opts ...Option) (*Cluster, error) {
 	c := &Cluster{
 		set:     settings{prefix: "chat", streams: 8, length: 10_000, age: 10 * time.Minute, lease: 5 * time.Second},
@@ -70,6 +71,9 @@ func New(client redis.UniversalClient, opts ...Option) (*Cluster, error) {
 	}
 	if client == nil {
 		return nil, errors.New("chat/redis: no client")
+	}
+	if _, ok := client.(*redis.Ring); ok {
+		return nil, errors.New("chat/redis: a Ring moves keys to other servers when one fails, and what was in a stream is lost; use a ClusterClient")
 	}
 	if err := c.set.validate(); err != nil {
 		return nil, err
