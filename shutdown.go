@@ -53,6 +53,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	begin := time.Now()
 	c.closeClients(ctx)
 	idle := c.engine.Wait(ctx.Done())
+	if !idle {
+		c.cut() // ctx's end may not have begun it yet
+	}
 	idle = c.forwards.close(ctx) && idle
 	for _, sp := range c.spaces {
 		sp.close()
@@ -71,7 +74,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		}
 	}
 	if !idle {
-		c.cut() // ctx's end may not have begun it yet
+		c.cut()
 	}
 	c.nodes.leave(ctx)
 	err := errors.Join(c.stopBridge(ctx), c.legacy.Close(ctx))
@@ -175,9 +178,8 @@ func (h *core) closeOthers(pages []page) {
 	}
 }
 
-// cut ends what Shutdown's deadline has found.
+// cut ends what Shutdown's deadline has found, and counts that first: clients whose handlers end with their contexts leave by themselves.
 func (h *core) cut() {
-	h.end()
 	left := 0
 	for _, sp := range h.spaces {
 		sp.mu.Lock()
@@ -187,6 +189,7 @@ func (h *core) cut() {
 	if left > 0 && h.cutOff.CompareAndSwap(0, int64(left)) {
 		h.log().LogAttrs(context.Background(), slog.LevelWarn, "chat: clients cut off", slog.Int("clients", left))
 	}
+	h.end()
 	for _, s := range h.engine.Sessions() {
 		s.Abort(engineio.ReasonShutdown)
 	}
