@@ -22,6 +22,7 @@ func (c *Client) dispatch(j *job) {
 	)
 	switch {
 	case in.TooDeep:
+		sp.hub.hit(e.ctx, c.hitBy("Depth", LimitRefused))
 		err = Errorf(InvalidPayload, "invalid payload: nested too deep")
 	case h == nil:
 		err = Errorf(UnknownEvent, "nobody handles this event")

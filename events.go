@@ -91,7 +91,7 @@ func chatMessage(ctx context.Context, c *Client, e *Event) ([]any, error) {
 func newMessage(ctx context.Context, c *Client, e *Event) (*appending, error) {
 	p, err := decodeMessage(e)
 	if err != nil {
-		return nil, err
+		return nil, c.refusedFor(ctx, err, TooLarge, "Meta", "")
 	}
 	room, err := c.mayWrite(ctx, p.Room)
 	if err != nil {
@@ -102,7 +102,7 @@ func newMessage(ctx context.Context, c *Client, e *Event) (*appending, error) {
 		Text: p.Text, MessageID: p.MessageID, ReplyTo: p.ReplyTo, Meta: p.Meta,
 	}}
 	if err := c.space.hub.checkText(p.Text); err != nil {
-		return nil, err
+		return nil, c.refusedFor(ctx, err, TooLarge, "Text", room)
 	}
 	if err := c.space.gate(ctx, c, &a.entry); err != nil {
 		return nil, err
@@ -183,19 +183,15 @@ func joinRoom(ctx context.Context, c *Client, e *Event) ([]any, error) {
 	if err := c.space.waitPresence(ctx, p.Room); err != nil {
 		return nil, err
 	}
-	err = c.space.join(c, e, p.Room)
-	if e, ok := err.(*Error); ok && e.Code == RateLimited {
-		c.hitRooms(ctx)
-	}
-	return nil, err
+	return nil, c.refusedFor(ctx, c.space.join(c, e, p.Room), RateLimited, "RoomsPerClient", p.Room)
 }
 
 // join subscribes c to a room whose log's end is known. The end is what was delivered: no entry is both before it and delivered later.
 func (sp *space) join(c *Client, e *Event, name string) error {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	if c.gone {
-		return nil
+	if c.gone { // a limit may have ended it whose last packets are still sent: an ack without an answer would be read as one
+		return ErrNoAck
 	}
 	if limit := sp.hub.set.limits.RoomsPerClient; limit > 0 && len(c.rooms) >= limit && c.membershipLocked(name) == nil {
 		return &Error{Code: RateLimited, Message: "too many rooms", Data: map[string]any{"limit": limit}}

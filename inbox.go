@@ -286,5 +286,10 @@ func (c *Client) departed(why string) {
 	h.log().LogAttrs(ctx, slog.LevelWarn, "chat: disconnected", attrs...)
 	if told := farewells[engineio.Reason(why)]; told != nil {
 		h.set.observe.failed(ctx, c, told.Code, "")
+		limit := "Outbox"
+		if told.Code == TooLarge {
+			limit = "Payload"
+		}
+		h.countHit(ctx, c.hitBy(limit, LimitDisconnect)) // the line above says it
 	}
 }

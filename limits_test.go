@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
 	"github.com/parleychat/chat"
 	"github.com/parleychat/chat/chattest"
 )
@@ -462,5 +465,160 @@ func TestStats(t *testing.T) {
 		if s := hub.Stats(); s.Recovered != 1 || s.NotRecovered != 1 || s.Clients != 4 {
 			t.Errorf("%+v", s)
 		}
+	})
+}
+
+// What one client may have and do: it is answered, and the observer is told.
+func TestLimitsOfEachClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen limits
+		hub := newHub(t, byUser(), chat.WithRooms("r"), chat.WithObserver(&seen), chat.WithLimits(chat.Limits{
+			Text: 3, Meta: 12, Depth: 3, RoomsPerClient: 2, Attachments: 1, Outbox: 20_000, Payload: 30_000,
+		}))
+		hit := chat.LimitHit{Step: chat.LimitRefused, Per: chat.PerClient, Namespace: "/", UserID: "ann"}
+		of := func(limit, room string) chat.LimitHit {
+			hit := hit
+			hit.Limit, hit.Room = limit, room
+			return hit
+		}
+		ann := chattest.Dial(t, hub, as("ann"))
+		for name, c := range map[string]struct {
+			event        string
+			within, past any
+			code         chat.Code
+			limit        int
+			hit          chat.LimitHit
+		}{
+			"text":  {"chat_message", "äöü", "äöü!", chat.TooLarge, 3, of("Text", "r")},
+			"meta":  {"chat_message", object{"text": "x", "meta": object{"k": "1234"}}, object{"text": "x", "meta": object{"k": "12345"}}, chat.TooLarge, 12, of("Meta", "")},
+			"depth": {"chat_message", object{"text": "x", "meta": object{"k": object{}}}, object{"text": "x", "meta": object{"k": []any{[]any{}}}}, chat.InvalidPayload, 0, of("Depth", "")},
+			"rooms": {"join_room", object{"room": "second"}, object{"room": "third"}, chat.RateLimited, 2, of("RoomsPerClient", "third")},
+		} {
+			mustAsk(t, ann, c.event, c.within)
+			wantHits(t, &seen)
+			if a := ask(t, ann, c.event, c.past); a.OK || a.Error.Code != c.code || a.Error.Limit != c.limit {
+				t.Errorf("%s: %+v", name, a)
+			}
+			wantHits(t, &seen, c.hit)
+		}
+		mustAsk(t, ann, "leave_room", object{"room": "second"})
+		mustAsk(t, ann, "join_room", object{"room": "third"})
+		if s := hub.Stats(); s.Limited[chat.LimitRefused] != 4 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What ends a client: it is told that too.
+func TestLimitsThatEndAClient(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		pass  func(t *testing.T, hub *chat.Hub, page *wire)
+		why   string
+		limit string // of the LimitHit; empty: there is none
+	}{
+		"Payload": {func(_ *testing.T, _ *chat.Hub, page *wire) { page.try("42" + strings.Repeat("x", 30_000)) }, "payload too large", "Payload"},
+		"Outbox": {func(t *testing.T, hub *chat.Hub, _ *wire) {
+			if err := hub.Room("r").Emit("n", strings.Repeat("x", 30_000)); err != nil {
+				t.Fatal(err)
+			}
+		}, "slow consumer", "Outbox"},
+		"Attachments": {func(t *testing.T, _ *chat.Hub, page *wire) {
+			page.send(t, `452-["e",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`)
+		}, "parse error", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var left ends
+				var seen limits
+				hub := newHub(t, byUser(), chat.WithRooms("r"), left.option(), chat.WithObserver(&seen), chat.WithLimits(chat.Limits{Attachments: 1, Outbox: 20_000, Payload: 20_000}))
+				page := dialWire(t, serveInMemory(t, hub), "4", nil)
+				page.send(t, `40{"user":"ann"}`)
+				synctest.Wait()
+				page.send(t, `451-["e",{"_placeholder":true,"num":0}]`)
+				page.writing.Lock()
+				err := wsutil.WriteClientBinary(page.conn, []byte{1})
+				page.writing.Unlock()
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				wantHits(t, &seen)
+				c.pass(t, hub, page)
+				synctest.Wait()
+				left.want(t, "ann", c.why)
+				if c.limit == "" {
+					wantHits(t, &seen)
+				} else {
+					wantHits(t, &seen, chat.LimitHit{Limit: c.limit, Step: chat.LimitDisconnect, Per: chat.PerClient, Namespace: "/", UserID: "ann"})
+				}
+			})
+		})
+	}
+}
+
+// A client that sends more than its handlers take is not read from until they have, and loses nothing.
+func TestInboxIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const many, each = 40, 1000
+		release, handled := make(chan struct{}), 0
+		hub := newHub(t, byUser(), chat.WithLimits(chat.Limits{Inbox: 10 * each}), chat.On("e", func(_ context.Context, _ *chat.Client, text string) error {
+			<-release
+			if !strings.HasPrefix(text, fmt.Sprint(handled, ".")) {
+				t.Errorf("%.10s after %d", text, handled)
+			}
+			handled++
+			return nil
+		}))
+		page := dialWire(t, serveInMemory(t, hub), "4", nil)
+		page.send(t, `40{"user":"ann"}`)
+		synctest.Wait()
+		go func() {
+			for i := range many {
+				page.try(fmt.Sprintf(`42["e","%d.%s"]`, i, strings.Repeat("x", each)))
+			}
+		}()
+		synctest.Wait()
+		if n := hub.Stats().Received; n < 8 || n > 20 {
+			t.Errorf("%d events were read while none was handled", n)
+		}
+		close(release)
+		synctest.Wait()
+		if n := hub.Stats().Received; n != many || handled != many {
+			t.Errorf("%d read, %d handled", n, handled)
+		}
+	})
+}
+
+// A client that does not read is given up when a write does not end.
+func TestWriteTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var left ends
+		hub := newHub(t, byUser(), left.option(), chat.WithTimeouts(chat.Timeouts{Write: 3 * time.Second}))
+		p := serveInMemory(t, hub)
+		d := ws.Dialer{NetDial: p.dial}
+		conn, _, _, err := d.Dial(t.Context(), "ws://chat.test/socket.io/?EIO=4&transport=websocket") // the first packet is read along
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := wsutil.WriteClientText(conn, []byte(`40{"user":"ann"}`)); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := wsutil.ReadServerText(conn); err != nil || !strings.HasPrefix(string(text), "40") {
+			t.Fatal(string(text), err)
+		}
+		settle(t, 10*time.Second) // nothing is written, so nothing hangs
+		if err := hub.Emit("n", 1); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, 2*time.Second)
+		left.want(t, "ann")
+		settle(t, time.Second)
+		left.want(t, "ann", "slow consumer")
 	})
 }

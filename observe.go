@@ -66,7 +66,8 @@ type Delivery struct {
 	Begin     time.Time
 }
 
-// A LimitObserver is called when somebody passes a limit: see WithRates and Limits.
+// A LimitObserver is called when somebody passes a limit: see WithRates and Limits. It is not told of Limits.Inbox, which refuses nothing, and of Limits.Attachments, past which a
+// packet is none (DisconnectObserver: "parse error"). "Outbox" and "Payload" are told of for each client that ends by them.
 type LimitObserver interface {
 	ObserveLimit(ctx context.Context, hit LimitHit)
 }
@@ -78,9 +79,10 @@ type LimitHit struct {
 	Per       Scope
 	Namespace string
 	Event     string // of a rate of one event by name
+	Room      string // that was not joined, or not written in, for RoomsPerClient and Text
 	UserID    string // as far as it is known
 	ClientID  string
-	Address   string
+	Address   string // after the connect it is known in namespaces with rates
 }
 
 // A LimitStep is how far somebody has gone who passes a limit.
@@ -242,7 +244,12 @@ func (h *core) hit(ctx context.Context, hit LimitHit) {
 	if h.log().Enabled(ctx, level) {
 		attrs := []slog.Attr{
 			slog.String("limit", hit.Limit), slog.String("step", string(hit.Step)), slog.String("per", string(hit.Per)),
-			slog.String("namespace", hit.Namespace), slog.String("event", hit.Event), slog.String("remote", hit.Address),
+			slog.String("namespace", hit.Namespace),
+		}
+		for _, some := range [...]slog.Attr{slog.String("event", hit.Event), slog.String("room", hit.Room), slog.String("remote", hit.Address)} {
+			if some.Value.String() != "" {
+				attrs = append(attrs, some)
+			}
 		}
 		if hit.ClientID == "" && hit.UserID != "" { // ctx has those of a client
 			attrs = append(attrs, slog.String("user_id", hit.UserID))

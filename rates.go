@@ -323,11 +323,21 @@ func (h *core) logRate(ctx context.Context, level slog.Level, r Rate, who LimitH
 	h.log().LogAttrs(ctx, level, "chat: rate limited", attrs...)
 }
 
-// hitRooms: the client has met Limits.RoomsPerClient.
-func (c *Client) hitRooms(ctx context.Context) {
-	hit := LimitHit{Limit: "RoomsPerClient", Step: LimitRefused, Per: PerClient, Namespace: c.space.name, UserID: c.userID, ClientID: c.id}
+// hitBy is what a client has that meets one of the Limits of each.
+func (c *Client) hitBy(limit string, step LimitStep) LimitHit {
+	hit := LimitHit{Limit: limit, Step: step, Per: PerClient, Namespace: c.space.name, UserID: c.userID, ClientID: c.id}
 	if c.space.rates != nil {
 		hit.Address = c.rare.rated.address
 	}
-	c.space.hub.hit(ctx, hit)
+	return hit
+}
+
+// refusedFor tells whether err is of that code, and then that a limit was met.
+func (c *Client) refusedFor(ctx context.Context, err error, code Code, limit, room string) error {
+	if e, ok := err.(*Error); ok && e.Code == code {
+		hit := c.hitBy(limit, LimitRefused)
+		hit.Room = room
+		c.space.hub.hit(ctx, hit)
+	}
+	return err
 }

@@ -794,7 +794,7 @@ func TestLimitsAreObserved(t *testing.T) {
 	want(chat.LimitHit{Limit: "ClientsPerAddress", Per: chat.PerAddress, Namespace: "/", UserID: "cid", Address: "192.0.2.1"})
 	join(t, c, "a")
 	wantCode(t, ask(t, c, "join_room", object{"room": "b"}), chat.RateLimited)
-	want(chat.LimitHit{Limit: "RoomsPerClient", Per: chat.PerClient, Namespace: "/", UserID: "ann", ClientID: c.ID()})
+	want(chat.LimitHit{Limit: "RoomsPerClient", Per: chat.PerClient, Namespace: "/", Room: "b", UserID: "ann", ClientID: c.ID()})
 	legacy := strings.Replace(handshakeURL, "EIO=4", "EIO=3", 1)
 	if res := get(t, hub, "GET", legacy); res.StatusCode != 200 {
 		t.Fatal(res.StatusCode)

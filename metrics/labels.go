@@ -35,7 +35,7 @@ var (
 	storeOps   = []string{"append", "page", "bounds", "trim", "rooms", "eraseuser", "exportuser", "revoke", "revocations", "keep", "take"}
 	transports = values("polling", "websocket")
 	limitNames = values(
-		"rate", "Payload", "Outbox", "Inbox", "Depth", "Attachments", "Text", "Meta", "ClientsPerUser", "ClientsPerAddress", "LegacyClients",
+		"rate", "Payload", "Outbox", "Depth", "Text", "Meta", "ClientsPerUser", "ClientsPerAddress", "LegacyClients",
 		"Pending", "PendingPerAddress", "Upgrades", "RoomsPerClient",
 	)
 	limitSteps = values(string(chat.LimitRefused), string(chat.LimitCoolDown), string(chat.LimitDisconnect))
