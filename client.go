@@ -93,6 +93,22 @@ func (c *handlerContext) Value(key any) any {
 	return c.values.Value(key)
 }
 
+// emitContext says in the log whom an Emit is for. It has none of the host's values: a delivery is not of the trace of the connect.
+type emitContext Client
+
+func (c *emitContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *emitContext) Done() <-chan struct{}       { return nil }
+func (c *emitContext) Err() error                  { return nil }
+func (c *emitContext) Value(key any) any {
+	switch key.(type) {
+	case requestKey:
+		return (*Client)(c).requestID()
+	case clientKey:
+		return (*Client)(c)
+	}
+	return nil
+}
+
 // ID is the client's public id, the sid of events. For 3.x and 4.x clients it is what they know as socket.id.
 func (c *Client) ID() string { return c.id }
 
@@ -153,7 +169,7 @@ func (c *Client) Context() context.Context {
 // Emit sends an event to the client. It never blocks. What is sent to a client that has just left is kept for
 // its recovery.
 func (c *Client) Emit(event string, args ...any) error {
-	return c.space.emit(context.Background(), &audience{clients: []string{c.id}}, event, args)
+	return c.space.emit((*emitContext)(c), &audience{clients: []string{c.id}}, event, args)
 }
 
 // Join subscribes the client to rooms; no policy is asked. To be in a room already is no error.

@@ -119,7 +119,8 @@ func TestRequestToDelivery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l logs
-		hub := newHub(t, byUser(), l.option(), chat.WithRooms("r"), chat.WithStore(newHookedStore()))
+		hub := newHub(t, byUser(), l.option(), chat.WithRooms("r"), chat.WithStore(newHookedStore()),
+			chat.OnConnect(func(_ context.Context, c *chat.Client) { _ = c.Emit("welcome", "secret of "+c.User().ID) }))
 		mux := http.NewServeMux()
 		mux.Handle("/socket.io/", hub)
 		mux.HandleFunc("POST /say", func(w http.ResponseWriter, r *http.Request) {
@@ -135,6 +136,12 @@ func TestRequestToDelivery(t *testing.T) {
 		site := chat.RequestIDs(mux)
 		ann := chattest.Dial(t, site, as("ann"), chattest.Header("X-Request-Id", "hs-ann"))
 		bob := chattest.Dial(t, site, as("bob"), chattest.Header("X-Request-Id", "hs-bob"), chattest.Polling())
+
+		// What is for one client.
+		ann.Expect("welcome")
+		if line := l.delivery(t, "hs-ann", "welcome"); line["client_id"] != ann.ID() || line["user_id"] != "ann" {
+			t.Errorf("%v", line)
+		}
 
 		// A POST of the host's.
 		r := httptest.NewRequest("POST", "http://chat.test/say", nil)
