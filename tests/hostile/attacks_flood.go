@@ -132,7 +132,12 @@ var floods = []attack{
 	flood("unknown events", "events that there are not", []string{"ack UNKNOWN_EVENT", "ack RATE_LIMITED"}, events(func(n int) string {
 		return fmt.Sprintf(`42%d["event-%d",{"a":[1,2,3]}]`, n, n)
 	})),
-	flood("acks", "acks that nobody asked for", nil, events(func(n int) string { return fmt.Sprintf(`43%d[{"ok":true}]`, n) })),
+	flood("acks", "acks that nobody asked for, and now and then an event behind them, which has to be answered", []string{"ack ok"}, events(func(n int) string {
+		if n%1000 == 999 {
+			return fmt.Sprintf(`42%d["typing",{"room":"chat","on":%t}]`, n, n%2000 == 999)
+		}
+		return fmt.Sprintf(`43%d[{"ok":true}]`, n)
+	})),
 	flood("binary", "binary events with attachments, and binary frames that belong to nothing", []string{"closed by the server"}, func(n int) []byte {
 		if n%40 == 39 {
 			return appendFrame(nil, ws.OpBinary, bytes.Repeat([]byte{0xff, 0}, 100))
