@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -137,12 +138,14 @@ func serverSide(_ context.Context, namespace, event string, args chat.Args) (any
 }
 
 func main() {
-	addr := flag.String("redis", "", "address of Redis")
+	addr := flag.String("redis", "", "address of Redis, or those of a Redis Cluster, with commas between")
 	wire := flag.String("wire", "adapter", "adapter or streams")
 	count := flag.Int("streams", 1, "streamCount")
 	key := flag.String("key", "socket.io", "key, or streamName and channelPrefix")
 	flag.Parse()
-	client := redis.NewClient(&redis.Options{Addr: *addr, ReadTimeout: 500 * time.Millisecond}) // short, so that it repeats what it has no answer to
+	client := redis.NewUniversalClient(&redis.UniversalOptions{ // of a Redis Cluster, where there are several
+		Addrs: strings.Split(*addr, ","), ReadTimeout: 500 * time.Millisecond, // short, so that it repeats what it has no answer to
+	})
 	opts := []nodewire.Option{nodewire.WithKey(*key), nodewire.OnServerSideEmit(serverSide)}
 	newBridge := nodewire.Adapter
 	if *wire == "streams" {

@@ -60,10 +60,10 @@ async function startNode(redis, wire, streamCount, options) {
 
 /** A Node server and a Hub (or more of either) on one Redis, and their clients. */
 export class Cluster {
-  static async start(wire, { hubs = 1, nodes = 1, streamCount = 1, options = {} } = {}) {
+  static async start(wire, { hubs = 1, nodes = 1, streamCount = 1, options = {}, over = Redis } = {}) {
     const c = new Cluster();
-    Object.assign(c, { wire, nodes: [], hubs: [], sockets: [] });
-    c.redis = await Redis.start();
+    Object.assign(c, { wire, nodes: [], hubs: [], sockets: [], unordered: over !== Redis && wire === "adapter" });
+    c.redis = await over.start();
     const args = wire === "streams" ? ["-streams", streamCount] : [];
     for (let i = 0; i < nodes; i++) c.nodes.push(await startNode(c.redis, wire, streamCount, options));
     for (let i = 0; i < hubs; i++) c.hubs.push(await Hub.start(c.redis, wire, ...args));
