@@ -39,13 +39,17 @@ func api(cfg config, hub *chat.Hub, who auth) http.Handler {
 	})
 	signedIn := func(h http.HandlerFunc) http.Handler { return who.api(unrevoked(hub, h)) }
 	mux.Handle("GET /api/rooms", signedIn(func(w http.ResponseWriter, r *http.Request) { rooms(hub, w, r) }))
-	mux.Handle("POST /api/broadcast", signedIn(func(w http.ResponseWriter, r *http.Request) {
-		if !mayBroadcast(cfg, r) {
-			refuse(w, http.StatusForbidden, chat.Forbidden, "this needs the role "+cfg.broadcast)
-			return
-		}
-		broadcast(hub, w, r)
-	}))
+	withRole := func(role string, h func(*chat.Hub, http.ResponseWriter, *http.Request)) http.Handler {
+		return signedIn(func(w http.ResponseWriter, r *http.Request) {
+			if !hasRole(r, role) {
+				refuse(w, http.StatusForbidden, chat.Forbidden, "this needs the role "+role)
+				return
+			}
+			h(hub, w, r)
+		})
+	}
+	mux.Handle("POST /api/broadcast", withRole(cfg.broadcast, broadcast))
+	mux.Handle("POST /api/revoke", withRole(cfg.revoke, revoke))
 
 	guard := http.NewCrossOriginProtection()
 	switch {
@@ -90,6 +94,26 @@ func broadcast(hub *chat.Hub, w http.ResponseWriter, r *http.Request) {
 	}
 	slog.InfoContext(r.Context(), "broadcast", "characters", utf8.RuneCountInString(text))
 	answer(w, http.StatusOK, map[string]string{"status": "broadcast_sent"})
+}
+
+// revoke ends who is in by a user's tokens, or by the one of that id (jti), on all nodes, and keeps them out.
+func revoke(hub *chat.Hub, w http.ResponseWriter, r *http.Request) {
+	user, token := r.FormValue("user"), r.FormValue("token")
+	act, whom := hub.Revoke, user
+	switch {
+	case (user == "") == (token == ""):
+		refuse(w, http.StatusBadRequest, chat.InvalidPayload, "whose? say user or token")
+		return
+	case token != "":
+		act, whom = hub.RevokeToken, token
+	}
+	if err := act(r.Context(), whom); err != nil { // here it holds all the same
+		slog.ErrorContext(r.Context(), "revoke", "error", err)
+		refuse(w, http.StatusServiceUnavailable, chat.Unavailable, "this node has, the others may not have: again, please")
+		return
+	}
+	slog.InfoContext(r.Context(), "revoked", "user_id", user, "token_id", token)
+	answer(w, http.StatusOK, map[string]string{"status": "revoked"})
 }
 
 type roomInfo struct {

@@ -69,10 +69,10 @@ func anybody(_ context.Context, h *chat.Handshake) (chat.User, error) {
 	return chat.User{Name: cmp.Or(name, "anonymous")}, nil
 }
 
-// mayBroadcast: where a role is asked for, whoever has none is not let through. With AUTH=none nobody has roles.
-func mayBroadcast(cfg config, r *http.Request) bool {
+// hasRole: where a role is asked for, whoever has none is not let through. With AUTH=none nobody has roles.
+func hasRole(r *http.Request, role string) bool {
 	u, _ := jwt.UserFrom(r.Context())
-	return cfg.broadcast == "" || slices.Contains(u.Roles, cfg.broadcast)
+	return role == "" || slices.Contains(u.Roles, role)
 }
 
 // whoami tells a page under which user_id others see it.

@@ -18,6 +18,7 @@ type config struct {
 	issuer    string
 	audience  string
 	broadcast string // the role that POST /api/broadcast asks for; empty: none
+	revoke    string // the same of POST /api/revoke; there always is one
 	origins   []string
 	proxies   []string
 	connects  int // a second from one address; 0: no limit
@@ -45,7 +46,7 @@ func fromEnv(get func(string) string) (config, error) {
 	}
 	c := config{
 		addr: or("ADDR", "127.0.0.1:8000"), database: get("DATABASE_URL"), anybody: get("AUTH") == "none", secret: []byte(get("JWT_SECRET")),
-		issuer: get("JWT_ISSUER"), audience: get("JWT_AUDIENCE"), broadcast: get("BROADCAST_ROLE"),
+		issuer: get("JWT_ISSUER"), audience: get("JWT_AUDIENCE"), broadcast: get("BROADCAST_ROLE"), revoke: or("REVOKE_ROLE", "admin"),
 		origins: list(get("ALLOWED_ORIGINS")), proxies: list(or("TRUSTED_PROXIES", private)),
 	}
 	var err error

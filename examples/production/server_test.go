@@ -72,6 +72,49 @@ func request(h http.Handler, method, target string, header ...string) *httptest.
 	return w
 }
 
+// Who is revoked is out, by the Hub and by the API, and the one who revokes is not.
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"JWT_SECRET": secret})
+	admin := "Bearer " + signed(t, "root", "admin")
+	for name, c := range map[string]struct {
+		query, bearer string
+		status        int
+	}{
+		"without a token":  {"user=ann", "", 401},
+		"without the role": {"user=ann", "Bearer " + signed(t, "ann", "ops"), 403},
+		"of nobody":        {"", admin, 400},
+		"of both":          {"user=ann&token=1", admin, 400},
+	} {
+		var header []string
+		if c.bearer != "" {
+			header = []string{"Authorization", c.bearer}
+		}
+		if w := request(h, "POST", "/api/revoke?"+c.query, header...); w.Code != c.status {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+	token := signed(t, "ann")
+	dial := chattest.Auth(map[string]string{"token": token})
+	ann, bob := chattest.Dial(t, h, dial), chattest.Dial(t, h, chattest.Auth(map[string]string{"token": signed(t, "bob")}))
+	if w := request(h, "POST", "/api/revoke?user=ann", "Authorization", admin); w.Code != 200 || strings.TrimSpace(w.Body.String()) != `{"status":"revoked"}` {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if why := ann.WaitClosed(); why != "io server disconnect" {
+		t.Error(why)
+	}
+	if _, err := chattest.TryDial(t, h, dial); err == nil {
+		t.Error("ann is back")
+	}
+	if w := request(h, "GET", "/api/rooms", "Authorization", "Bearer "+token); w.Code != 401 {
+		t.Errorf("the API: %d", w.Code)
+	}
+	if w := request(h, "GET", "/api/rooms", "Authorization", admin); w.Code != 200 {
+		t.Errorf("who has revoked: %d", w.Code)
+	}
+	bob.Call("chat_message", "still here")
+}
+
 func TestBroadcast(t *testing.T) {
 	t.Parallel()
 	h := serve(t, map[string]string{"JWT_SECRET": secret, "BROADCAST_ROLE": "ops", "ALLOWED_ORIGINS": "https://app.example.com"})
