@@ -16,7 +16,7 @@ import (
 
 // doors are attacks on the way in, and on the way of what is too large.
 var doors = []attack{
-	{name: "refusals", what: "CONNECTs that are refused, one of each kind after the other", inTime: refused(), never: takenIn(), run: refusals},
+	{name: "refusals", what: "CONNECTs that are refused, one of each kind after the other", must: []string{"revoke: ok"}, inTime: refused(), never: takenIn(), run: refusals},
 	{name: "connect flood", what: "CONNECTs from one address, with good, bad and no tokens, as fast as 32 connections can, and another address in each X-Forwarded-For",
 		must: []string{"CONNECT RATE_LIMITED", "handshake 429"}, run: func(w *world) {
 			w.crowd(w.size(32), 2*time.Millisecond, func(i int) {
@@ -110,6 +110,7 @@ func refusedAuths() map[string]string {
 		"another's key": tokenAuth(foreign), "alg none": tokenAuth(sign(goodClaims("attacker"), "none", "")), "alg HS512": tokenAuth(sign(goodClaims("attacker"), "HS512", secret)),
 		"another issuer": signed(claims{"iss": "https://elsewhere.example"}), "no issuer": signed(claims{"iss": nil}), "no subject": signed(claims{"sub": nil}),
 		"a subject that is a list": signed(claims{"sub": []string{"a"}}), "an anonymous user's subject": signed(claims{"sub": "anon:x"}), "a changed claim": tokenAuth(strings.Replace(good, ".", ".eyJzdWIiOiJyb290In0", 1)),
+		"a revoked token":   signed(claims{"jti": revokedID}),
 		"a token of 100 KB": tokenAuth(sign(with("attacker", claims{"x": strings.Repeat("x", 75_000)}), "HS256", "another")),
 	}
 }
@@ -131,8 +132,26 @@ func takenIn() (all []string) {
 	return all
 }
 
+// revokedID is of tokens that are good but for the administrator's word.
+const revokedID = "revoked"
+
+// revokes comes in with such a token, and has it revoked.
+func (w *world) revokes() {
+	if in := w.webSocket(4, ""); in != nil && in.join(tokenAuth(sign(with("revoked", claims{"jti": revokedID}), "HS256", secret))) == nil { // which it refuses the second time
+		w.go1(func() { w.answers(in) })
+	}
+	c, err := w.dial(w.address(4))
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	err = w.api(c, newReader(c), "POST /api/revoke?token="+revokedID, sign(with("administrator", claims{"roles": []string{"admin"}}), "HS256", secret))
+	w.count("revoke: " + outcomeOf(err))
+}
+
 // refusals meets each way to be refused, at a pace below that of the rates.
 func refusals(w *world) {
+	w.revokes()
 	w.go1(func() { w.tokenEnds() })
 	w.go1(func() { w.tooMany() })
 	w.go1(func() { w.refreshes() })
