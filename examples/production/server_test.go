@@ -187,6 +187,27 @@ func TestPathsAndNamespaces(t *testing.T) {
 	}
 }
 
+// The handshake tells both times to the client, which gives up after their sum; nginx's times are above it.
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	h := serve(t, map[string]string{"AUTH": "none"})
+	for _, mount := range []string{"/socket.io/", "/ws/socket.io/"} {
+		w := request(h, "GET", mount+"?EIO=4&transport=polling")
+		var open struct {
+			SID          string
+			PingInterval int
+			PingTimeout  int
+		}
+		text, ok := strings.CutPrefix(w.Body.String(), "0") // Engine.IO's open packet
+		if err := json.Unmarshal([]byte(text), &open); w.Code != 200 || !ok || err != nil || open.SID == "" {
+			t.Errorf("%s: %d %s: no handshake: %v", mount, w.Code, w.Body, err)
+		}
+		if open.PingInterval != 10_000 || open.PingTimeout != 5_000 {
+			t.Errorf("%s: a ping every %d ms, %d ms for the answer", mount, open.PingInterval, open.PingTimeout)
+		}
+	}
+}
+
 func TestAnybody(t *testing.T) {
 	t.Parallel()
 	h := serve(t, map[string]string{"AUTH": "none"})
