@@ -41,6 +41,11 @@ func serveHub(t *testing.T, env map[string]string) (http.Handler, *chat.Hub) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	endAfter(t, hub)
+	return handler(cfg, hub, who, watch), hub
+}
+
+func endAfter(t *testing.T, hub *chat.Hub) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -48,7 +53,6 @@ func serveHub(t *testing.T, env map[string]string) (http.Handler, *chat.Hub) {
 			t.Error(err)
 		}
 	})
-	return handler(cfg, hub, who, watch), hub
 }
 
 func signed(t *testing.T, id string, roles ...string) string {
@@ -204,6 +208,41 @@ func TestHeartbeat(t *testing.T) {
 		}
 		if open.PingInterval != 10_000 || open.PingTimeout != 5_000 {
 			t.Errorf("%s: a ping every %d ms, %d ms for the answer", mount, open.PingInterval, open.PingTimeout)
+		}
+	}
+}
+
+// What X-Forwarded-For says is believed where a trusted proxy says it, and nowhere else.
+func TestAddress(t *testing.T) {
+	t.Parallel()
+	const forged = "203.0.113.9"
+	for name, c := range map[string]struct {
+		proxies, peer, want string
+	}{
+		"a stranger":                       {"", "198.51.100.7:1234", "198.51.100.7:1234"},
+		"a proxy of a private network":     {"", "10.89.77.2:1234", forged},
+		"the proxy that is named":          {"10.89.77.2", "10.89.77.2:1234", forged},
+		"a neighbour of the one named":     {"10.89.77.2", "10.89.77.3:1234", "10.89.77.3:1234"},
+		"loopback, where a proxy is named": {"10.89.77.2", "127.0.0.1:1234", "127.0.0.1:1234"},
+	} {
+		cfg, err := fromEnv(func(name string) string { return map[string]string{"AUTH": "none", "TRUSTED_PROXIES": c.proxies}[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := make(chan string, 1)
+		hub, err := newHub(cfg, chat.NewMemoryStore(0, 0), auth{options: []chat.Option{
+			chat.WithAuth(func(_ context.Context, h *chat.Handshake) (chat.User, error) {
+				seen <- h.RemoteAddr
+				return chat.User{ID: "ann"}, nil
+			}),
+		}}, metrics.New())
+		if err != nil {
+			t.Fatal(err)
+		}
+		endAfter(t, hub)
+		chattest.Dial(t, hub, chattest.RemoteAddr(c.peer), chattest.Header("X-Forwarded-For", forged))
+		if got := <-seen; got != c.want {
+			t.Errorf("%s: the address is %s, want %s", name, got, c.want)
 		}
 	}
 }
