@@ -24,7 +24,7 @@ func TestBrowser(t *testing.T) {
 			t.Fatalf("%s is missing: make production", need)
 		}
 	}
-	s := startStack(t)
+	s := startStack(t, aloneConf)
 	control := httptest.NewServer(s.control())
 	defer control.Close()
 	cmd := exec.CommandContext(t.Context(), "node", "--test", "--test-timeout=120000", "page.test.mjs")

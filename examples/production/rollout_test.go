@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,11 +15,11 @@ import (
 	"github.com/parleychat/chat/chattest"
 )
 
-// A roll-out as compose.yaml tells it: the first node is replaced, then the second, with a client on WebSocket and one on polling. Nothing is lost, by the way there
-// and the way back.
+// A roll-out without a cluster: the first node is replaced, then the second, with a client on WebSocket and one on polling. Nothing is lost, by the way there and the
+// way back.
 func TestRollout(t *testing.T) {
 	t.Parallel()
-	s := startStack(t)
+	s := startStack(t, aloneConf)
 	h := s.handler()
 	ann := chattest.Dial(t, h, chattest.Auth(map[string]string{"token": signed(t, "ann")}))
 	bob := chattest.Dial(t, h, chattest.Auth(map[string]string{"token": signed(t, "bob")}), chattest.Polling())
@@ -69,40 +71,147 @@ func TestRollout(t *testing.T) {
 
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	s := startStack(t, "LOG_LEVEL=debug")
+	for _, template := range []string{aloneConf, clusterConf} {
+		t.Run(template, func(t *testing.T) {
+			t.Parallel()
+			s := startStack(t, template, "LOG_LEVEL=debug")
+			s.checkAnswers()
+			s.checkRequestIDs()
+			if s.isCluster() {
+				s.checkPolling()
+				s.checkBroadcasts()
+			}
+		})
+	}
+}
+
+func (s *stack) dial(id string, opts ...chattest.Option) *chattest.Client {
+	s.t.Helper()
+	return chattest.Dial(s.t, s.handler(), append(opts, chattest.Auth(map[string]string{"token": signed(s.t, id)}))...)
+}
+
+// at is the node that a client's session is on.
+func (s *stack) at(c *chattest.Client) int {
+	s.t.Helper()
+	node, _ := s.where(`"msg":"chat: connected"`, `"client_id":"`+c.ID()+`"`)
+	return node
+}
+
+func (s *stack) checkAnswers() {
 	for _, path := range []string{"/metrics", "/readyz", "/healthz"} {
 		if res := s.do("GET", path); res.StatusCode != http.StatusNotFound {
-			t.Errorf("%s from the outside: %s", path, res.Status)
+			s.t.Errorf("%s from the outside: %s", path, res.Status)
 		}
 	}
-	ann := chattest.Dial(t, s.handler(), chattest.Auth(map[string]string{"token": signed(t, "ann")}))
-	res := s.do("POST", "/api/broadcast?message=Deploy+at+noon", "Authorization", "Bearer "+signed(t, "ops"), "X-Request-Id", "find-me-1", "X-Forwarded-For", "203.0.113.9")
+	// A session that no node knows: the answer is Engine.IO's own, not nginx's page.
+	res := s.do("GET", "/socket.io/?EIO=4&transport=polling&sid=nobody")
+	if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 400 || !strings.Contains(string(body), "Session ID unknown") {
+		s.t.Errorf("%s %s %v", res.Status, body, err)
+	}
+	for path, encoding := range map[string]string{"/": "gzip", "/socket.io/?EIO=4&transport=polling": ""} {
+		res := s.do("GET", path, "Accept-Encoding", "gzip")
+		if got := res.Header.Get("Content-Encoding"); res.StatusCode != 200 || got != encoding {
+			s.t.Errorf("%s comes with Content-Encoding %q: %s", path, got, res.Status)
+		}
+	}
+}
+
+func (s *stack) checkRequestIDs() {
+	ann := s.dial("ann")
+	res := s.do("POST", "/api/broadcast?message=Deploy+at+noon", "Authorization", "Bearer "+signed(s.t, "ops"), "X-Request-Id", "find-me-1")
 	body, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != 200 || strings.TrimSpace(string(body)) != `{"status":"broadcast_sent"}` {
-		t.Errorf("%s %s %v", res.Status, body, err)
+		s.t.Errorf("%s %s %v", res.Status, body, err)
 	}
 	ann.Expect("alert")
 
 	// One id, from nginx's line to the node's.
 	if got := res.Header.Get("X-Request-Id"); got != "find-me-1" {
-		t.Errorf("X-Request-Id %q", got)
+		s.t.Errorf("X-Request-Id %q", got)
 	}
 	if line := s.nginx.wait(`"request_id":"find-me-1"`); strings.Contains(line, "Deploy") {
-		t.Errorf("the query is in the access log: %s", line)
+		s.t.Errorf("the query is in the access log: %s", line)
 	}
-	s.nodes[0].wait(`"request_id":"find-me-1"`)
+	if node, _ := s.where(`"msg":"broadcast"`, `"request_id":"find-me-1"`); node != 0 && !s.isCluster() {
+		s.t.Errorf("node %d serves, which stands by", node+1)
+	}
 	// What looks like no id is replaced by one.
 	if got := s.do("GET", "/api/auth", "X-Request-Id", "<script>").Header.Get("X-Request-Id"); len(got) != 32 {
-		t.Errorf("X-Request-Id %q", got)
+		s.t.Errorf("X-Request-Id %q", got)
 	}
-	// A session that neither node knows: the answer is Engine.IO's own, not nginx's page.
-	res = s.do("GET", "/socket.io/?EIO=4&transport=polling&sid=nobody")
-	if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 400 || !strings.Contains(string(body), "Session ID unknown") {
-		t.Errorf("%s %s %v", res.Status, body, err)
-	}
-	for path, encoding := range map[string]string{"/": "gzip", "/socket.io/?EIO=4&transport=polling": ""} {
-		if res := s.do("GET", path, "Accept-Encoding", "gzip"); res.Header.Get("Content-Encoding") != encoding && res.StatusCode == 200 {
-			t.Errorf("%s comes with Content-Encoding %q", path, res.Header.Get("Content-Encoding"))
+}
+
+// Nothing keeps a polling session's requests on its node: the other one passes them on.
+func (s *stack) checkPolling() {
+	ann := s.dial("ann")
+	bob := s.dial("bob", chattest.Polling(), chattest.Header("X-Request-Id", "of-bob"))
+	home := s.at(bob)
+	s.until("requests of a polling session come to both nodes", func() bool {
+		bob.Call("whoami", nil)
+		took := func(node int) bool {
+			return len(s.nginx.with(`"request_id":"of-bob"`, `"status":200`, `"upstream":"`+s.nodes[node].addr+`"`)) > 0
 		}
+		return took(0) && took(1)
+	})
+	if node, line := s.where(`"msg":"chat: passed on"`, `"request_id":"of-bob"`); node == home {
+		s.t.Errorf("the session's own node passed it on: %s", line)
+	}
+	for _, c := range []struct{ from, to *chattest.Client }{{ann, bob}, {bob, ann}} {
+		text := "from " + c.from.ID()
+		c.from.Call("chat_message", map[string]string{"text": text})
+		var m chat.Entry
+		if c.to.Expect("new_message").Decode(0, &m); m.Text != text {
+			s.t.Errorf("%+v, want %s", m, text)
+		}
+	}
+	ann.Close()
+	bob.Close()
+}
+
+// Whichever node takes a POST, the clients of both hear of it.
+func (s *stack) checkBroadcasts() {
+	var clients [len(s.nodes)]*chattest.Client
+	var came int
+	comes := func() {
+		c := s.dial(fmt.Sprint("user-", came))
+		clients[s.at(c)] = c
+		came++
+	}
+	s.until("nginx sends clients to both nodes", func() bool {
+		comes()
+		return !slices.Contains(clients[:], nil)
+	})
+	var took [len(s.nodes)]bool
+	var posts int
+	s.until("POSTs come to both nodes", func() bool {
+		posts++
+		id := fmt.Sprint("post-", posts)
+		if res := s.do("POST", "/api/broadcast?message="+id, "Authorization", "Bearer "+signed(s.t, "ops"), "X-Request-Id", id); res.StatusCode != 200 {
+			s.t.Errorf("%s: %s", id, res.Status)
+		}
+		for i, c := range clients {
+			var alert struct{ Message string }
+			if c.Expect("alert").Decode(0, &alert); alert.Message != id {
+				s.t.Errorf("the client of node %d hears %q, want %q", i+1, alert.Message, id)
+			}
+		}
+		node, _ := s.where(`"msg":"broadcast"`, `"request_id":"`+id+`"`)
+		took[node] = true
+		if posts%2 == 0 {
+			comes() // to the node that has fewer, and takes all POSTs until both have as many: then they take turns
+		}
+		return !slices.Contains(took[:], false)
+	})
+}
+
+// What the tests run is what compose.yaml deploys.
+func TestComposeMountsCluster(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(file), "./deploy/"+clusterConf+":") {
+		t.Errorf("compose.yaml does not mount deploy/%s", clusterConf)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parleychat/chat/internal/pgtest"
+	"github.com/parleychat/chat/internal/redistest"
 )
 
 // asServer makes the test's own binary be the server.
@@ -37,13 +40,20 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A stack is the compose file's, as plain processes: two nodes on one PostgreSQL, behind nginx with the file that is deployed.
+// The files of nginx's that are deployed, in deploy.
+const (
+	aloneConf   = "nginx.conf.template"         // without Redis: one node serves, the other one stands by
+	clusterConf = "nginx-cluster.conf.template" // compose.yaml's: two nodes that are one chat over Redis
+)
+
+// A stack is two nodes on one PostgreSQL behind nginx, as plain processes. With clusterConf it is the compose file's, with its Redis.
 type stack struct {
-	t     *testing.T
-	env   []string
-	nodes [2]*node
-	nginx *process
-	url   string
+	t        *testing.T
+	template string
+	env      []string
+	nodes    [2]*node
+	nginx    *process
+	url      string
 }
 
 type node struct {
@@ -51,7 +61,7 @@ type node struct {
 	addr string
 }
 
-func startStack(t *testing.T, env ...string) *stack {
+func startStack(t *testing.T, template string, env ...string) *stack {
 	t.Helper()
 	pg, err := pgtest.Start()
 	if err != nil {
@@ -62,28 +72,75 @@ func startStack(t *testing.T, env ...string) *stack {
 			t.Error(err)
 		}
 	})
-	s := &stack{t: t, env: append([]string{"DATABASE_URL=" + pg.DSN("postgres"), "JWT_SECRET=" + secret, "DRAIN=10s"}, env...)}
+	s := &stack{t: t, template: template, env: append([]string{"DATABASE_URL=" + pg.DSN("postgres"), "JWT_SECRET=" + secret, "DRAIN=10s"}, env...)}
+	if s.isCluster() {
+		cache, err := redistest.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := cache.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		s.env = append(s.env, "REDIS_URL=redis://"+cache.Addr(), "CLUSTER_KEY="+secret, "TRUSTED_PROXIES=127.0.0.1")
+	}
 	for i := range s.nodes {
-		s.nodes[i] = &node{addr: "127.0.0.1:0"}
-		s.start(i)
+		s.startNew(i)
 	}
 	s.startNginx()
 	return s
 }
 
-// start runs node i, at its old address if it has one.
+func (s *stack) isCluster() bool { return s.template == clusterConf }
+
+// startNew runs node i at an address of its own, which a cluster's node has to know before it listens.
+func (s *stack) startNew(i int) {
+	s.t.Helper()
+	var err error
+	for range 5 { // the port may be taken between the look and the start
+		s.nodes[i] = &node{addr: "127.0.0.1:0"}
+		if s.isCluster() {
+			s.nodes[i].addr = freePort(s.t)
+		}
+		if err = s.tryStart(i); err == nil {
+			return
+		}
+	}
+	s.t.Fatal(err)
+}
+
+// start runs node i at the address that it had.
 func (s *stack) start(i int) {
 	s.t.Helper()
-	n := s.nodes[i]
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(append(os.Environ(), asServer+"=1", "ADDR="+n.addr), s.env...)
-	n.process = run1(s.t, cmd)
-	line := n.wait(`"msg":"listening"`)
-	var l struct{ Addr string }
-	if err := json.Unmarshal([]byte(line), &l); err != nil {
+	if err := s.tryStart(i); err != nil {
 		s.t.Fatal(err)
 	}
-	n.addr = l.Addr
+}
+
+func (s *stack) tryStart(i int) (err error) {
+	n := s.nodes[i]
+	env := append([]string{"ADDR=" + n.addr}, s.env...)
+	if s.isCluster() {
+		env = append(env, "NODE_ADDRESS=http://"+n.addr)
+	}
+	n.process, n.addr, err = startNode(s.t, env...)
+	return err
+}
+
+// startNode runs a server and tells where it listens.
+func startNode(t *testing.T, env ...string) (*process, string, error) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), asServer+"=1"), env...)
+	p := run1(t, cmd)
+	line, err := p.find(`"msg":"listening"`)
+	if err != nil {
+		return nil, "", err
+	}
+	var l struct{ Addr string }
+	err = json.Unmarshal([]byte(line), &l)
+	return p, l.Addr, err
 }
 
 func (s *stack) startNginx() {
@@ -94,7 +151,7 @@ func (s *stack) startNginx() {
 			s.t.Fatal("nginx is not installed: apt-get install nginx-light, or scripts/deps")
 		}
 	}
-	template, err := os.ReadFile("deploy/nginx.conf.template")
+	template, err := os.ReadFile(filepath.Join("deploy", s.template))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -177,6 +234,21 @@ func (s *stack) do(method, path string, header ...string) *http.Response {
 	}
 	s.t.Cleanup(func() { _ = res.Body.Close() })
 	return res
+}
+
+// where waits until a node has written a line that has all of texts in it, and tells which one it was.
+func (s *stack) where(texts ...string) (at int, line string) {
+	s.t.Helper()
+	s.until("a node writes "+strings.Join(texts, " and "), func() bool {
+		for i, n := range s.nodes {
+			if lines := n.with(texts...); len(lines) > 0 {
+				at, line = i, lines[0]
+				return true
+			}
+		}
+		return false
+	})
+	return at, line
 }
 
 func (s *stack) get(path, bearer string) string {
@@ -266,27 +338,45 @@ func run1(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
+// with is the lines so far that have all of texts in them.
+func (p *process) with(texts ...string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var lines []string
+	for _, l := range p.lines {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(l, text) }) {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
 // wait returns the first line with text in it, from the process's beginning.
 func (p *process) wait(text string) string {
 	p.t.Helper()
+	line, err := p.find(text)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return line
+}
+
+func (p *process) find(text string) (string, error) {
 	deadline, cancel := context.WithTimeout(p.t.Context(), 15*time.Second)
 	defer cancel()
 	for {
 		p.mu.Lock()
 		news := p.news
-		for _, l := range p.lines {
-			if strings.Contains(l, text) {
-				p.mu.Unlock()
-				return l
-			}
-		}
 		p.mu.Unlock()
+		if lines := p.with(text); len(lines) > 0 {
+			return lines[0], nil
+		}
 		select {
 		case <-news:
 		case <-p.exited:
-			p.t.Fatalf("it ended (%v) without %s", p.err, text)
+			return "", fmt.Errorf("it ended (%v) without %s", p.err, text)
 		case <-deadline.Done():
-			p.t.Fatalf("it did not write %s", text)
+			return "", fmt.Errorf("it did not write %s", text)
 		}
 	}
 }
