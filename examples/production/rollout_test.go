@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -77,6 +78,7 @@ func TestNginx(t *testing.T) {
 			s := startStack(t, template, "LOG_LEVEL=debug")
 			s.checkAnswers()
 			s.checkRequestIDs()
+			s.checkAddresses()
 			if s.isCluster() {
 				s.checkPolling()
 				s.checkBroadcasts()
@@ -138,6 +140,35 @@ func (s *stack) checkRequestIDs() {
 	// What looks like no id is replaced by one.
 	if got := s.do("GET", "/api/auth", "X-Request-Id", "<script>").Header.Get("X-Request-Id"); len(got) != 32 {
 		s.t.Errorf("X-Request-Id %q", got)
+	}
+}
+
+// What a client says of its own address is not passed on, and not in any log.
+func (s *stack) checkAddresses() {
+	const forged, real = "203.0.113.9", "127.0.0.1"
+	for name, opts := range map[string][]chattest.Option{"websocket": nil, "polling": {chattest.Polling()}} {
+		c := s.dial("cleo", append(opts, chattest.Header("X-Forwarded-For", forged))...)
+		_, line := s.where(`"msg":"chat: connected"`, `"client_id":"`+c.ID()+`"`)
+		var l struct{ Remote, Transport string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil || l.Remote != real || l.Transport != name {
+			s.t.Errorf("%s: %s %v", name, line, err)
+		}
+		c.Close()
+	}
+	// The API's lines have no address: it is in nginx's, of the same id.
+	const id = "whose-address"
+	if res := s.do("POST", "/api/broadcast?message=x", "Authorization", "Bearer "+signed(s.t, "ops"), "X-Request-Id", id, "X-Forwarded-For", forged); res.StatusCode != 200 {
+		s.t.Errorf("%s: %s", id, res.Status)
+	}
+	var l struct{ Address string }
+	if line := s.nginx.wait(`"request_id":"` + id + `"`); json.Unmarshal([]byte(line), &l) != nil || l.Address != real {
+		s.t.Errorf("%s: %s", id, line)
+	}
+	s.where(`"msg":"broadcast"`, `"request_id":"`+id+`"`)
+	for _, p := range []*process{s.nginx, s.nodes[0].process, s.nodes[1].process} {
+		if lines := p.with(forged); len(lines) > 0 {
+			s.t.Errorf("%s", lines)
+		}
 	}
 }
 

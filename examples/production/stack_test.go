@@ -205,7 +205,10 @@ func (s *stack) handler() http.Handler {
 		s.t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(at) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(at)
+			r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"] // what a client claims comes to nginx
+		},
 		Transport: &http.Transport{DisableKeepAlives: true},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
