@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,7 +17,8 @@ import (
 	gojwt "github.com/golang-jwt/jwt/v5"
 )
 
-// TestBrowser runs browser/page.test.mjs, with a stack of its own, and does to the nodes what that asks for.
+// TestBrowser runs browser/page.test.mjs, with a stack of its own, and does to the nodes what that asks for. Beside it is a server as it is tried out: by itself, with
+// AUTH=none.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
 	for _, need := range []string{"web/dist/index.html", "browser/node_modules"} {
@@ -25,11 +27,15 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 	s := startStack(t, aloneConf)
+	_, anybody, err := startNode(t, "ADDR=127.0.0.1:0", "AUTH=none", "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "chat.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	control := httptest.NewServer(s.control())
 	defer control.Close()
 	cmd := exec.CommandContext(t.Context(), "node", "--test", "--test-timeout=120000", "page.test.mjs")
 	cmd.Dir = "browser"
-	cmd.Env = append(os.Environ(), "CHAT_URL="+s.url, "CONTROL_URL="+control.URL)
+	cmd.Env = append(os.Environ(), "CHAT_URL="+s.url, "CONTROL_URL="+control.URL, "ANYBODY_URL=http://"+anybody)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -1,10 +1,11 @@
-// The page in Chromium, through nginx, on two nodes. TestBrowser (browser_test.go) has started them, and does to them what CONTROL is asked for.
+// The page in Chromium, through nginx, on two nodes. TestBrowser (browser_test.go) has started them, and does to them what CONTROL is asked for. ANYBODY is one more server,
+// which asks for no token.
 
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
 import { chromium } from 'playwright-core'
 
-const { CHAT_URL: url, CONTROL_URL: controlURL, CHROMIUM: executablePath = '/usr/bin/chromium' } = process.env
+const { CHAT_URL: url, CONTROL_URL: controlURL, ANYBODY_URL: anybodyURL, CHROMIUM: executablePath = '/usr/bin/chromium' } = process.env
 const limit = { timeout: 60_000 }
 const quiet = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update']
 
@@ -27,15 +28,28 @@ async function control(path) {
   return answer.text()
 }
 
-async function open(token, viewport = { width: 1280, height: 800 }) {
+async function visit(at, viewport = { width: 1280, height: 800 }) {
   const context = await browser.newContext({ viewport })
   context.setDefaultTimeout(15_000)
   const page = await context.newPage()
   windows.push(page)
   page.on('pageerror', (e) => assert.fail(e))
-  await page.goto(url)
+  await page.goto(at)
+  return page
+}
+
+async function open(token, viewport) {
+  const page = await visit(url, viewport)
   await page.getByLabel('Your token').fill(token)
   await page.getByRole('button', { name: 'Enter the room' }).click()
+  return page
+}
+
+async function enterAs(name) {
+  const page = await visit(anybodyURL)
+  await page.getByLabel('Your name').fill(name)
+  await page.getByRole('button', { name: 'Enter the room' }).click()
+  await phase(page, 'online')
   return page
 }
 
@@ -60,6 +74,40 @@ test('a wrong token is refused in words', limit, async () => {
   const page = await open('not-a-token')
   await page.getByText('This sign-in is not valid.').waitFor()
   await page.getByLabel('Your token').waitFor()
+})
+
+test('an empty token goes nowhere', limit, async () => {
+  const page = await visit(url)
+  const asked = []
+  page.on('request', (r) => asked.push(r.url()))
+  await page.getByLabel('Your token').fill(' ')
+  await page.getByRole('button', { name: 'Enter the room' }).click()
+  await page.waitForFunction(() => document.activeElement.id === 'who')
+  assert.deepEqual(asked.filter((u) => u.includes('/socket.io/')), [])
+})
+
+test('where anybody may come in, who gives no name is anonymous, and somebody of their own', limit, async () => {
+  const one = await enterAs('')
+  const two = await enterAs('  ')
+  await log(one).getByText('anonymous came in').waitFor()
+  const people = (page) => page.getByRole('list', { name: 'People here' })
+  for (const page of [one, two]) await people(page).getByText('anonymous', { exact: true }).nth(1).waitFor()
+  await say(one, 'from the first')
+  await sees(two, 'from the first')
+  await say(two, 'from the second')
+  await sees(one, 'from the second')
+  await one.reload()
+  await phase(one, 'online')
+  await sees(one, 'from the second')
+  for (const [page, own, other] of [[one, 'from the first', 'from the second'], [two, 'from the second', 'from the first']]) {
+    await sees(page, own)
+    const by = (text) => log(page).locator('.message').filter({ hasText: text }).locator('.by span').allInnerTexts()
+    assert.deepEqual(await by(own), ['anonymous', 'you'])
+    assert.deepEqual(await by(other), ['anonymous'])
+  }
+  const named = await enterAs('Nia')
+  await log(one).getByText('Nia came in').waitFor()
+  await people(named).getByText('Nia', { exact: true }).waitFor()
 })
 
 test('two people see each other come, write and speak', limit, async () => {
