@@ -97,7 +97,7 @@ hostile:
 
 # The deploy files' parsers are a module apart from the workspace, whose versions they would raise.
 production:
-	cd examples/production/web && npm ci --silent --no-audit --no-fund && npm run build --silent -- --logLevel warn
+	cd examples/production/web && npm ci --silent --no-audit --no-fund && npm run build --silent -- --logLevel warn && npm test --silent
 	cd examples/production/browser && npm ci --silent --no-audit --no-fund
 	cd examples/production && go test -race -count=1 ./...
 	cd examples/production/deploy && GOWORK=off go test -count=1 ./... # not cached: it reads files of other modules
