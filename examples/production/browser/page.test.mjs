@@ -187,8 +187,12 @@ test('with nobody there it says so, waits, and sends what was written', limit, a
   await ann.getByText('The server is away.').waitFor()
   await say(ann, 'written while away')
   await ann.getByText('Waiting for a connection').waitFor()
+  // Each try in vain makes the next wait longer, so that she is not back by herself before the button is pressed.
+  const seconds = async () => Number((await ann.getByText(/Again in \d+ s/).innerText()).match(/Again in (\d+)/)[1])
+  while ((await seconds()) < 10) await ann.getByRole('button', { name: 'Try now' }).click()
   await control('/start?node=1')
   await ann.getByRole('button', { name: 'Try now' }).click()
+  await ben.evaluate(() => dispatchEvent(new Event('online'))) // his network is back
   await sees(ben, 'written while away')
   await sees(ann, 'written while away')
   assert.equal(await ann.locator('.draft').count(), 0)
