@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,6 +32,8 @@ type flags struct {
 	connectTimeout time.Duration
 	clientSuite    bool
 	nodes          int
+	limits         chat.Limits
+	trust          bool
 }
 
 func parse() flags {
@@ -46,6 +49,12 @@ func parse() flags {
 	flag.DurationVar(&f.connectTimeout, "connect-timeout", 10*time.Second, "for a session to join a namespace")
 	flag.BoolVar(&f.clientSuite, "client-suite", false, "answer the events of socket.io-client's own tests instead")
 	flag.IntVar(&f.nodes, "nodes", 1, "Hubs in a cluster, behind a proxy that gives each request to the next of them")
+	flag.Func("limits", "`JSON` of chat.Limits", func(text string) error {
+		d := json.NewDecoder(strings.NewReader(text))
+		d.DisallowUnknownFields()
+		return d.Decode(&f.limits)
+	})
+	flag.BoolVar(&f.trust, "trust", false, "take a client's address from X-Forwarded-For")
 	flag.Parse()
 	return f
 }
@@ -56,6 +65,10 @@ func (f flags) options() []chat.Option {
 		chat.WithGrace(f.grace),
 		chat.WithLegacyUpgrades(f.legacyUpgrades),
 		chat.WithTimeouts(chat.Timeouts{Connect: f.connectTimeout}),
+		chat.WithLimits(f.limits),
+	}
+	if f.trust {
+		opts = append(opts, chat.WithTrustedProxies("127.0.0.1"))
 	}
 	if !f.recovery {
 		opts = append(opts, chat.WithRecovery(0, 0))
@@ -84,7 +97,8 @@ func run(f flags) error {
 	if f.nodes > 1 {
 		return runNodes(f, handlers)
 	}
-	hub, err := chat.New(append(f.options(), handlers()...)...)
+	var saw seen
+	hub, err := chat.New(append(f.options(), append(handlers(), chat.WithObserver(&saw))...)...)
 	if err != nil {
 		return err
 	}
@@ -93,6 +107,10 @@ func run(f flags) error {
 	mux.Handle("/ws/socket.io/", hub)
 	mux.Handle("/engine.io/", newEcho(f))
 	mux.HandleFunc("GET /count", b.count)
+	mux.HandleFunc("GET /seen", saw.tell)
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(hub.Stats()) // the test sees a broken answer
+	})
 	if f.clientSuite {
 		return serve(f.addr, delayed(mux), hub)
 	}
