@@ -34,7 +34,7 @@ func (b *bench) options() []chat.Option {
 		chat.Namespace("/admin", append(b.handlers(), chat.WithAuth(b.auth))...),
 		chat.Namespace("/custom", append(b.handlers(), chat.WithAuth(b.auth))...),
 		chat.Namespace("/closed", chat.WithAuth(closed)),
-		b.limited(),
+		b.limited(), b.shared(), b.brief(),
 	)
 }
 
