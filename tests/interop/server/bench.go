@@ -56,7 +56,7 @@ func (b *bench) auth(_ context.Context, h *chat.Handshake) (chat.User, error) {
 	if payload == nil {
 		payload = json.RawMessage("{}")
 	}
-	u := chat.User{ID: c.User, Data: payload}
+	u := chat.User{ID: c.User, TokenID: c.Token, Data: payload}
 	if life, ok := strings.CutPrefix(c.Token, "life:"); ok { // of user:life, for refresh_auth says no more than a token
 		user, life, _ := strings.Cut(life, ":")
 		d, err := time.ParseDuration(life)
@@ -138,6 +138,7 @@ func (b *bench) handlers() []chat.Option {
 		}),
 		chat.On("panic", func(context.Context, *chat.Client, any) error { panic("asked for") }),
 		chat.On("revoke", func(ctx context.Context, c *chat.Client, user string) error { return c.Hub().Revoke(ctx, user) }),
+		chat.On("revoke-token", func(ctx context.Context, c *chat.Client, id string) error { return c.Hub().RevokeToken(ctx, id) }),
 		chat.On("kick", func(_ context.Context, c *chat.Client, _ any) error { c.Disconnect(); return nil }),
 		chat.OnCall("hold", func(ctx context.Context, _ *chat.Client, key string) (string, error) {
 			select {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { call, collect, next } from "../lib/wait.mjs";
 import { connect, each, kinds, open, serve, unique } from "../lib/clients.mjs";
 import { http } from "../lib/http.mjs";
+import { left, seen } from "../lib/seen.mjs";
 
 const server = serve();
 const helper = kinds.find((kind) => kind.name === "4.8.4 websocket");
@@ -65,4 +66,28 @@ each("who is revoked is told, stays away, and is not let in again", async (kind)
   assert.equal((kind.legacy ? err : err.data).code, "UNAUTHORIZED");
   assert.equal(await attempts(user), 2);
   assert.equal((await call(other, "message-with-ack", 1)), 1);
+});
+
+each("a token that is revoked ends its clients and lets nobody in again; another of that user does", async (kind) => {
+  const [user, first, second] = [unique("user"), unique("token"), unique("token")];
+  const sockets = [await connect(kind, server.url, as(kind, first, { user })), await connect(kind, server.url, as(kind, first, { user }))];
+  const other = await connect(kind, server.url, as(kind, second, { user }));
+  const ends = collect(other, "disconnect");
+  const told = sockets.map((socket) => next(socket, "error"));
+  const over = sockets.map(ended);
+  assert.equal((await call(other, "revoke-token", first)).ok, true);
+  for (const end of over) assert.deepEqual(await end, { code: "UNAUTHORIZED", reason: "io server disconnect" });
+  for (const error of told) assert.equal((await error)[0].message, "the access was revoked");
+  await left(server, user, 2);
+  const hooks = (await seen(server, { user })).sort();
+  assert.deepEqual(hooks, ["error UNAUTHORIZED", "error UNAUTHORIZED", "left revoked", "left revoked"]);
+
+  const again = open(kind, server.url, as(kind, first, { user }));
+  const [err] = await next(again, kind.legacy ? "error" : "connect_error");
+  assert.deepEqual(kind.legacy ? err : err.data, { code: "UNAUTHORIZED", message: "the access was revoked" });
+  assert.ok(!again.connected);
+  await connect(kind, server.url, as(kind, second, { user }));
+  assert.equal(await attempts(user), 5); // and nobody comes back by himself
+  assert.equal((await call(other, "whoami")).user, user);
+  assert.deepEqual(ends.items, []);
 });
