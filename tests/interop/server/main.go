@@ -34,6 +34,7 @@ type flags struct {
 	nodes          int
 	limits         chat.Limits
 	trust          bool
+	writeBuffer    int
 }
 
 func parse() flags {
@@ -55,6 +56,7 @@ func parse() flags {
 		return d.Decode(&f.limits)
 	})
 	flag.BoolVar(&f.trust, "trust", false, "take a client's address from X-Forwarded-For")
+	flag.IntVar(&f.writeBuffer, "write-buffer", 0, "`bytes` that the system takes of what a connection does not read; 0: its own choice")
 	flag.Parse()
 	return f
 }
@@ -112,21 +114,28 @@ func run(f flags) error {
 		_ = json.NewEncoder(w).Encode(hub.Stats()) // the test sees a broken answer
 	})
 	if f.clientSuite {
-		return serve(f.addr, delayed(mux), hub)
+		return serve(f, delayed(mux), hub)
 	}
-	return serve(f.addr, mux, hub)
+	return serve(f, mux, hub)
 }
 
 // serve runs until it is told to end, and then shuts down in the order that a host should: clients first,
 // then the listener.
-func serve(addr string, handler http.Handler, hub *chat.Hub) error {
-	l, err := net.Listen("tcp", addr)
+func serve(f flags, handler http.Handler, hub *chat.Hub) error {
+	l, err := net.Listen("tcp", f.addr)
 	if err != nil {
 		return err
 	}
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
 	srv := &http.Server{Handler: handler, ReadTimeout: 15 * time.Second, WriteTimeout: 15 * time.Second}
+	if f.writeBuffer > 0 {
+		srv.ConnState = func(c net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(f.writeBuffer) // without it the test only takes longer
+			}
+		}
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
 	fmt.Printf("http://%s\n", l.Addr())
