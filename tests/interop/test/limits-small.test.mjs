@@ -94,7 +94,8 @@ each("LegacyClients: one more gets 503, and comes in by itself when one has left
 }, (kind) => kind.legacy);
 
 each("Text and Meta: what is longer is refused, and nobody hears it", async (kind) => {
-  const [speaker, listener] = [await join(kind), await join(helper)];
+  const user = unique("user");
+  const [speaker, listener] = [await join(kind, user), await join(helper)];
   const room = unique("room");
   for (const socket of [speaker, listener]) await call(socket, "join_room", { room });
   const heard = collect(listener, "new_message", (m) => [m.text, m.meta]);
@@ -105,6 +106,8 @@ each("Text and Meta: what is longer is refused, and nobody hears it", async (kin
   const told = next(speaker, "error");
   speaker.emit("chat_message", { room, text: "x".repeat(11) });
   assert.deepEqual((await told)[0], { code: "TOO_LARGE", message: "text is too long", limit: 10, event: "chat_message" });
+  const hooks = (limit) => [`limit ${limit} refused per client`, "error TOO_LARGE"];
+  assert.deepEqual(await seen(server, { user }), ["Text", "Text", "Text", "Meta", "Text"].flatMap(hooks));
   const taken = ["x", "語", "💬"].map((text) => [text.repeat(10), meta(50)]);
   for (const [text, meta] of taken) assert.equal((await say(text, meta)).ok, true);
   assert.deepEqual(await heard.count(3), taken);
@@ -113,13 +116,16 @@ each("Text and Meta: what is longer is refused, and nobody hears it", async (kin
 const nest = (depth) => (depth > 0 ? [nest(depth - 1)] : "deep");
 
 each("Depth: what nests deeper is refused", async (kind) => {
-  const socket = await join(kind);
+  const user = unique("user");
+  const socket = await join(kind, user);
   assert.deepEqual(await call(socket, "message-with-ack", nest(5)), nest(5));
   const deep = { code: "INVALID_PAYLOAD", message: "invalid payload: nested too deep" };
   assert.deepEqual(await call(socket, "message-with-ack", nest(6)), { ok: false, error: deep });
   const told = next(socket, "error");
   socket.emit("message", nest(6));
   assert.deepEqual((await told)[0], { ...deep, event: "message" });
+  const hooks = ["limit Depth refused per client", "error INVALID_PAYLOAD"];
+  assert.deepEqual(await seen(server, { user }), [...hooks, ...hooks]);
   assert.equal(await call(socket, "message-with-ack", 1), 1);
 });
 

@@ -52,8 +52,8 @@ async function stall(kind, until) {
   await back;
   assert.equal((await call(slow, "whoami")).user, user);
   assert.deepEqual(some.items, Array.from({ length: some.items.length }, (_, i) => i));
-  const hooks = await seen(server, { user }, (all) => all.length >= 2);
-  assert.deepEqual(hooks, ["left slow consumer", "error SLOW_CONSUMER"]);
+  const hooks = await seen(server, { user }, (all) => all.length >= 3);
+  assert.deepEqual(hooks, ["left slow consumer", "error SLOW_CONSUMER", "limit Outbox disconnect per client"]);
   assert.equal((await stats(server)).Evicted["slow consumer"], evicted + 1);
   assert.match(server.log(), new RegExp(`WARN chat: disconnected reason="slow consumer" .*user_id=${user}\\b`));
   await call(speaker, "say", room, "news", said, text);
