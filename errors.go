@@ -82,8 +82,11 @@ func shown(event string) string {
 	return event
 }
 
-// forEvent is e with the name of the event that failed, as the event "error" has it.
+// forEvent is e with the name of the event that failed, if it is of one, as the event "error" has it.
 func (e *Error) forEvent(event string) *Error {
+	if event == "" {
+		return e
+	}
 	data := maps.Clone(e.Data)
 	if data == nil {
 		data = make(map[string]any, 1)

@@ -16,7 +16,10 @@ import (
 // wantRevoked is what a page hears whose access ends.
 func wantRevoked(t testing.TB, c *chattest.Client) {
 	t.Helper()
-	wantError(t, c, chat.Unauthorized)
+	m := c.Expect("error")
+	if e, _ := m.Args.Values()[0].(map[string]any); e["code"] != string(chat.Unauthorized) || len(e) != 2 {
+		t.Fatalf("%v, want a code and a message alone", e)
+	}
 	if why := c.WaitClosed(); why != "io server disconnect" {
 		t.Error(why)
 	}
