@@ -24,7 +24,8 @@ func partReader(i int) string { return "reader " + strconv.Itoa(i) }
 type health struct {
 	works map[string]bool
 	times map[string]int  // works was called
-	torn  map[string]bool // had worked, and has failed since
+	torn  map[string]bool // had worked, and have failed since
+	owes  bool            // one of them has, and Back is to come
 	away  bool
 	ready chan struct{} // closed while all parts but the lease work
 	ends  time.Time     // when the lease does, as far as this process knows
@@ -74,13 +75,9 @@ func (c *Cluster) works(part string) {
 		if !time.Now().Before(c.health.ends) { // Redis was silent for so long that the lease may be over: its next beat tells
 			c.health.set(partLease, false)
 		}
-		torn := c.health.torn[part]
 		delete(c.health.torn, part)
-		switch {
-		case c.health.away && c.health.allBut(""):
-			c.health.away = false
-			h.Back()
-		case !c.health.away && torn && len(c.health.torn) == 0: // what the streams have lost meanwhile has left no trace here
+		if c.health.allBut("") && len(c.health.torn) == 0 && (c.health.away || c.health.owes) { // what the streams have lost meanwhile has left no trace here
+			c.health.away, c.health.owes = false, false
 			h.Back()
 		}
 	})
@@ -90,7 +87,7 @@ func (c *Cluster) works(part string) {
 func (c *Cluster) tears(part string) {
 	c.call(func(chat.ClusterHandler) {
 		if c.health.times[part] > 0 {
-			c.health.torn[part] = true
+			c.health.torn[part], c.health.owes = true, true
 		}
 	})
 }

@@ -72,8 +72,8 @@ func TestBackAfterAShortBreak(t *testing.T) {
 	h := &talk{}
 	c.h = h
 	first, second := partReader(0), partReader(1)
-	c.health.init([]string{first, second})
-	c.health.ends = time.Now().Add(time.Hour)
+	c.health.init([]string{first, second, partLease})
+	c.holds(told{asked: time.Now()})
 	c.tears(second) // it has yet to begin
 	c.works(first)
 	c.works(second)
@@ -91,6 +91,17 @@ func TestBackAfterAShortBreak(t *testing.T) {
 	c.works(first)
 	c.works(first)
 	if !slices.Equal(h.lines, []string{"back"}) {
+		t.Fatalf("%q", h.lines)
+	}
+	// Nor before the lease is known to go on.
+	c.tears(first)
+	c.health.ends = time.Now().Add(-time.Second)
+	c.works(first)
+	if !slices.Equal(h.lines, []string{"back"}) {
+		t.Fatalf("%q, and the lease may be over", h.lines)
+	}
+	c.holds(told{asked: time.Now()})
+	if !slices.Equal(h.lines, []string{"back", "back"}) {
 		t.Fatalf("%q", h.lines)
 	}
 }
