@@ -323,7 +323,7 @@ func (h *core) logRate(ctx context.Context, level slog.Level, r Rate, who LimitH
 	h.log().LogAttrs(ctx, level, "chat: rate limited", attrs...)
 }
 
-// hitBy is what a client has that meets one of the Limits of each.
+// hitBy is what observers are told of a client that meets one of the Limits.
 func (c *Client) hitBy(limit string, step LimitStep) LimitHit {
 	hit := LimitHit{Limit: limit, Step: step, Per: PerClient, Namespace: c.space.name, UserID: c.userID, ClientID: c.id}
 	if c.space.rates != nil {
@@ -332,7 +332,7 @@ func (c *Client) hitBy(limit string, step LimitStep) LimitHit {
 	return hit
 }
 
-// refusedFor tells whether err is of that code, and then that a limit was met.
+// refusedFor gives err, and where that is of the code tells that the limit was met.
 func (c *Client) refusedFor(ctx context.Context, err error, code Code, limit, room string) error {
 	if e, ok := err.(*Error); ok && e.Code == code {
 		hit := c.hitBy(limit, LimitRefused)
