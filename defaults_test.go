@@ -53,7 +53,9 @@ func TestDocsHaveTheDefaults(t *testing.T) {
 					for _, row := range []string{"| `%s` | %s ", "| `%s` | %s;"} {
 						found = found || strings.Contains(text, fmt.Sprintf(row, field, value))
 					}
-					found = found || strings.Contains(text, fmt.Sprintf("| %s | `Timeouts.%s` |", value, field))
+					for _, row := range []string{"| %s | `Timeouts.%s` |", "| %s; 45 s, as a heartbeat | `Timeouts.%s`, "} {
+						found = found || strings.Contains(text, fmt.Sprintf(row, value, field))
+					}
 				}
 				if !found {
 					t.Errorf("%s: %s is not %q there", page, field, shown)

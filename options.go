@@ -116,7 +116,7 @@ type Limits struct {
 // Timeouts of what a Hub waits for. A zero field is its default.
 type Timeouts struct {
 	Connect time.Duration // from the transport's handshake to a namespace joined, auth included; 10 s
-	Upgrade time.Duration // from a WebSocket's probe to the upgrade; 10 s
+	Upgrade time.Duration // from a WebSocket for a session that polls to its probe; 10 s. From there to the upgrade it may take a heartbeat, interval and timeout, if that is longer: the client may wait for a poll that hangs on its way
 	Write   time.Duration // of one write to a client; 10 s
 	Store   time.Duration // of one call to the Store; 5 s
 }

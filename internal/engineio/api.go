@@ -14,7 +14,7 @@ type Config struct {
 	Tag            string // of the process in its cluster: session ids begin with it and a dot. Empty: they do not
 	PingInterval   time.Duration
 	PingTimeout    time.Duration
-	UpgradeTimeout time.Duration // a probe that is not completed by then is dropped, the session stays on polling
+	UpgradeTimeout time.Duration // a WebSocket that does not probe by then is dropped, the session stays on polling. One that has, has a heartbeat's time, if that is longer
 	WriteTimeout   time.Duration // one write to a WebSocket, or to a poll's response
 	MaxPayload     int           // bytes of one incoming message, or of one POST body
 	Outbox         int           // bytes queued for one session

@@ -57,9 +57,15 @@ func (c *wsConn) probe(op byte, data []byte) error {
 	}
 }
 
+// answerProbe gives the client as long as it would itself wait for the session. It stops polling now, and goes on when a poll that it has under way has ended: that one may hang
+// elsewhere, on its way or at another node. A probe that ends meanwhile it does not get over before its own ping timeout: it neither polls on nor sends.
 func (c *wsConn) answerProbe() error {
 	c.probed = true
 	s := c.s
+	if d := s.srv.cfg.PingInterval + s.srv.cfg.PingTimeout; d > s.srv.cfg.UpgradeTimeout {
+		s.srv.gate.stop(c.timer)
+		c.timer = s.srv.gate.after(d, c.close)
+	}
 	s.mu.Lock()
 	// From here on a GET is one that came during the probe: the client may have the answer, and send one,
 	// before Write is back.

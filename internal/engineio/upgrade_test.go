@@ -67,9 +67,7 @@ func TestProbesThatFail(t *testing.T) {
 		c.want("end")
 		synctest.Wait()
 
-		b.probe(q).want("end") // silence: dropped after UpgradeTimeout
-		synctest.Wait()
-		b.ws(url).want("end")
+		b.ws(url).want("end") // silence: dropped after UpgradeTimeout
 		synctest.Wait()
 
 		c = b.probe(q)
@@ -81,6 +79,35 @@ func TestProbesThatFail(t *testing.T) {
 		c = b.probe(q)
 		c.send("5", "4now")
 		c.want("4now")
+		b.close()
+	})
+}
+
+// A client that has probed may have to wait for a poll that hangs elsewhere: it is given as long as it would wait itself.
+func TestProbedWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(o *setup) { o.pipes, o.handle = true, echo })
+		q := b.open(4, "")
+		c := b.probe(q)
+		time.Sleep(26 * time.Second)
+		c.send("5", "4late")
+		c.want("2", "4late") // the ping was waiting
+		c.send("3")
+
+		q = b.open(4, "")
+		began := time.Now()
+		c = b.probe(q)
+		time.Sleep(26 * time.Second)
+		b.get(q).want(t, 200, "2")
+		b.post(q, "3").want(t, 200, "ok")
+		c.want("end")
+		if d := time.Since(began); d != 45*time.Second {
+			t.Error(d)
+		}
+		synctest.Wait()
+		b.post(q, "4still polling").want(t, 200, "ok")
+		b.get(q).want(t, 200, "4still polling")
 		b.close()
 	})
 }

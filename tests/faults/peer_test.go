@@ -78,6 +78,14 @@ type peer struct {
 	sid  string // of the transport
 	in   inbox
 	work sync.WaitGroup
+
+	writing sync.Mutex // over polling one POST at a time may be under way
+}
+
+func (c *peer) write(frames ...frame) (status int, err error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.wire.write(frames...)
 }
 
 // dial opens a session and joins "/". It ends with the test.
@@ -122,7 +130,7 @@ func (c *peer) readAll() {
 		}
 		for _, f := range frames {
 			if f.data == "2" && !f.binary && c.p == modern {
-				_, _ = c.wire.write(text4("3"))
+				_, _ = c.write(text4("3"))
 			}
 		}
 	}
@@ -137,7 +145,7 @@ func (c *peer) close() {
 // send sends frames, which over polling must be taken.
 func (c *peer) send(t testing.TB, frames ...frame) {
 	t.Helper()
-	status, err := c.wire.write(frames...)
+	status, err := c.write(frames...)
 	if err != nil || status != 0 && status != 200 {
 		t.Fatalf("send: status %d, %v", status, err)
 	}
