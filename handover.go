@@ -141,7 +141,9 @@ func (sp *space) fetch(ctx context.Context, t *ticket) (a handover) {
 			n.silentNow(tag, asking.Err() != nil && ctx.Err() == nil)
 			cancel()
 			if err != nil {
-				n.failed("ask for a session", err)
+				if !errors.Is(err, ErrNoNode) { // as in every roll-out: it has just left, and kept what it had
+					n.failed("ask for a session", err)
+				}
 			} else if a.Snapshot != nil && a.Snapshot.ID == t.sid && sp.sameUser(a.Snapshot.User, t.user.ID) {
 				return a
 			}
