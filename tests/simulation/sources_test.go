@@ -87,7 +87,7 @@ func testWith(t *testing.T, path, text string, args ...string) (string, error) {
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-overlay", overlay, "-count=1"}, args...)...)
-	cmd.Env = append(os.Environ(), "MUTANTS=", "FAILURES=1", "TRACE=0", "SEED=", "FIRST=1", "SEEDS=6000")
+	cmd.Env = append(os.Environ(), "MUTANTS=", "FAILURES=1", "TRACE=0", "SEED=", "FIRST=1", "SEEDS=8000")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
