@@ -21,16 +21,32 @@ type talk struct {
 func (h *talk) Away(error) { h.lines = append(h.lines, "away") }
 func (h *talk) Back()      { h.lines = append(h.lines, "back") }
 
-// Readers that work again before the next beat must not say that all is well: the lease may be over.
-func TestBackWaitsForTheLease(t *testing.T) {
-	t.Parallel()
-	client := redis.NewClient(&redis.Options{}) // it has goroutines, and is not asked for anything
-	defer client.Close()
+func (h *talk) expect(t *testing.T, want ...string) {
+	t.Helper()
+	if !slices.Equal(h.lines, want) {
+		t.Fatalf("%q, want %q", h.lines, want)
+	}
+}
+
+// unasked is a Cluster whose Redis is not asked for anything.
+func unasked(t *testing.T) *Cluster {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{}) // it has goroutines
 	c, err := New(client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = c.closed() }()
+	t.Cleanup(func() {
+		_ = c.closed()
+		_ = client.Close()
+	})
+	return c
+}
+
+// Readers that work again before the next beat must not say that all is well: the lease may be over.
+func TestBackWaitsForTheLease(t *testing.T) {
+	t.Parallel()
+	c := unasked(t)
 	synctest.Test(t, func(t *testing.T) {
 		h := &talk{}
 		c.h = h
@@ -41,9 +57,7 @@ func TestBackWaitsForTheLease(t *testing.T) {
 		gone := errors.New("gone")
 		expect := func(want ...string) {
 			t.Helper()
-			if !slices.Equal(h.lines, want) {
-				t.Fatalf("%q, want %q", h.lines, want)
-			}
+			h.expect(t, want...)
 		}
 		c.fails(partListen, gone)
 		time.Sleep(c.set.lease - time.Nanosecond)
@@ -62,13 +76,7 @@ func TestBackWaitsForTheLease(t *testing.T) {
 // A break that is mended before Redis counts as away is told once all that it has torn works again: something may be lost.
 func TestBackAfterAShortBreak(t *testing.T) {
 	t.Parallel()
-	client := redis.NewClient(&redis.Options{})
-	defer client.Close()
-	c, err := New(client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.closed() }()
+	c := unasked(t)
 	h := &talk{}
 	c.h = h
 	first, second := partReader(0), partReader(1)
@@ -78,30 +86,20 @@ func TestBackAfterAShortBreak(t *testing.T) {
 	c.works(first)
 	c.works(second)
 	c.works(first)
-	if len(h.lines) > 0 {
-		t.Fatalf("%q, and nothing was torn", h.lines)
-	}
+	h.expect(t) // nothing was torn
 	c.tears(first)
 	c.tears(second)
 	c.tears(first)
 	c.works(second)
-	if len(h.lines) > 0 {
-		t.Fatalf("%q, while a reader is torn", h.lines)
-	}
+	h.expect(t) // a reader is torn
 	c.works(first)
 	c.works(first)
-	if !slices.Equal(h.lines, []string{"back"}) {
-		t.Fatalf("%q", h.lines)
-	}
+	h.expect(t, "back")
 	// Nor before the lease is known to go on.
 	c.tears(first)
 	c.health.ends = time.Now().Add(-time.Second)
 	c.works(first)
-	if !slices.Equal(h.lines, []string{"back"}) {
-		t.Fatalf("%q, and the lease may be over", h.lines)
-	}
+	h.expect(t, "back") // the lease may be over
 	c.holds(told{asked: time.Now()})
-	if !slices.Equal(h.lines, []string{"back", "back"}) {
-		t.Fatalf("%q", h.lines)
-	}
+	h.expect(t, "back", "back")
 }
